@@ -1,0 +1,33 @@
+"""Fixtures every room's tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before torch is imported anywhere: two contending OpenMP pools are ten times slower than one thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from tinyalign.common.resources import shared_folder
+
+
+@pytest.fixture(scope="session")
+def shared_models() -> Path:
+    """The folder with a real model (stories260K); skips, saying so, where it is absent."""
+    folder = shared_folder("models")
+    if folder is None:
+        pytest.skip("the folder with real models (../shared/models or TINYALIGN_SHARED) is absent")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_stories() -> Path:
+    """The folder with real stories; skips, saying so, where it is absent."""
+    folder = shared_folder("tinystories")
+    if folder is None:
+        pytest.skip("the folder with real stories (../shared/tinystories or TINYALIGN_SHARED) is absent")
+    return folder
