@@ -7,13 +7,22 @@ torch and transformer-lens load only when something needs them.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinyalign.models import StoryModel, convert, load, models, ternarize
 
 __version__ = "0.1.0"
 
-_PUBLIC: dict[str, str] = {}
+_PUBLIC = {
+    "StoryModel": "tinyalign.models",
+    "convert": "tinyalign.models",
+    "load": "tinyalign.models",
+    "models": "tinyalign.models",
+    "ternarize": "tinyalign.models",
+}
 
-__all__ = ["__version__"]
+__all__ = ["StoryModel", "__version__", "convert", "load", "models", "ternarize"]
 
 
 def __getattr__(name: str) -> Any:

@@ -31,8 +31,8 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UnknownNameError:
     """An `UnknownNameError` for `name` that suggests the nearest of `known` (or lists a few of them)."""
     from difflib import get_close_matches
 
-    near = get_close_matches(name.lower(), [k.lower() for k in known], n=3, cutoff=0.5)
     by_lower = {k.lower(): k for k in known}
+    near = get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.5)
     hint = ", ".join(by_lower[n] for n in near) if near else ", ".join(sorted(known)[:8])
     lead = "did you mean" if near else "known are, for example,"
     return UnknownNameError(f"Unknown {kind} {name!r}: {lead} {hint}?")

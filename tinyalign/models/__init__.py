@@ -1,0 +1,45 @@
+"""One loader for every format, hooks that are live, saving; names load on first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tinyalign.models.catalogue import ModelInfo, models
+    from tinyalign.models.config import ModelConfig
+    from tinyalign.models.convert import convert
+    from tinyalign.models.loading import load
+    from tinyalign.models.story_model import Conversion, StoryModel
+    from tinyalign.models.ternarize import dequantize, ternarize
+
+_HOME = {
+    "Conversion": "story_model",
+    "ModelConfig": "config",
+    "ModelInfo": "catalogue",
+    "StoryModel": "story_model",
+    "convert": "convert",
+    "dequantize": "ternarize",
+    "load": "loading",
+    "models": "catalogue",
+    "ternarize": "ternarize",
+}
+
+__all__ = [
+    "Conversion",
+    "ModelConfig",
+    "ModelInfo",
+    "StoryModel",
+    "convert",
+    "dequantize",
+    "load",
+    "models",
+    "ternarize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        import importlib
+
+        return getattr(importlib.import_module(f"tinyalign.models.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'tinyalign.models' has no attribute {name!r}")
