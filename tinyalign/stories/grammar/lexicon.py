@@ -23,6 +23,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "thing": ("word", "article"),
     "activity": ("base", "ing", "past", "it"),
     "mischief": ("base", "ing", "past", "innocent", "thing"),
+    "accident": ("past", "innocent"),
     "phrase": ("text",),
 }
 OPTIONAL: Mapping[str, tuple[str, ...]] = {"activity": ("irregular",), "mischief": ("irregular",)}

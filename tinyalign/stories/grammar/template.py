@@ -1,8 +1,9 @@
 """Sentences with slots, and writing them out for a cast of people and a choice of words.
 
-A slot is `{role}` or `{role.form}`; a capital first letter capitalises what is written. A person writes
-the name, and a parent "her mom" once the child has been named and "Lily's mom" before that; further forms
-of people are `call` (as addressed: Lily, Mom), `he`, `him`, `his`, `himself` and `kid` (girl, boy).
+A slot is `{role}` or `{role.form}`; a capital (`{Role}`, `{Role.His}`) capitalises what is written.
+A person writes the name, and a parent "her mom" once the child has been named and "Lily's mom" before
+that; further forms of people are `call` (as addressed: Lily, Mom), `he`, `him`, `his`, `himself` and `kid`
+(girl, boy). A pronoun of somebody not mentioned yet is written as the mention.
 Words from other lexicons write their forms (`act.ing`, `thing.a`). In stories `[parent>child]` before an
 opening quotation mark says who speaks to whom.
 """
@@ -57,7 +58,7 @@ class Person:
             raise DataError(f"A parent, and nobody else, is somebody's: got {self.kind} {self.entry.word!r}.")
 
     def write(self, form: str, child_named: bool) -> str:
-        """A form of this person; a bare parent reads "her mom" or, before the child is named, "Lily's mom"."""
+        """A form of this person; a bare parent is "her mom", or "Lily's mom" before the child is named."""
         if self.child is None:
             return self.entry.word if form in ("", "call") else self.entry.form(form)
         if form == "":
@@ -101,7 +102,9 @@ def parse(template: str) -> tuple[Piece, ...]:
             pieces.append(template[at : found.start()])
         role, form, speaker, addressee = found.groups()
         if role:
-            pieces.append(Slot(role[0].lower() + role[1:], form or "", role[0].isupper()))
+            form = form or ""
+            capital = role[0].isupper() or form[:1].isupper()
+            pieces.append(Slot(role[0].lower() + role[1:], form[:1].lower() + form[1:], capital))
         else:
             pieces.append(Voice(speaker, addressee))
         at = found.end()
@@ -120,51 +123,76 @@ def slots_of(template: str) -> tuple[Slot, ...]:
     return tuple(piece for piece in parse(template) if isinstance(piece, Slot))
 
 
+class _Writer:
+    """Text as it grows: who has been named so far, and where the quotes are."""
+
+    def __init__(self, bindings: Bindings, named: bool) -> None:
+        self.bindings = bindings
+        self.text: list[str] = []
+        self.length = 0
+        self.spoken: list[Spoken] = []
+        self.child_named = named
+        self.mentioned: set[int] = set()
+        self.voice: Voice | None = None
+        self.opened: int | None = None
+
+    def add(self, piece: Piece, template: str) -> None:
+        if isinstance(piece, Voice):
+            self.voice = piece
+            return
+        text = piece if isinstance(piece, str) else self._slot(piece, template)
+        if self.voice is not None:
+            self._quotes(text, self.voice)
+        self.text.append(text)
+        self.length += len(text)
+
+    def _quotes(self, text: str, voice: Voice) -> None:
+        for offset, letter in enumerate(text):
+            if letter != '"':
+                continue
+            if self.opened is None:
+                self.opened = self.length + offset + 1
+            else:
+                self.spoken.append(Spoken(self.opened, self.length + offset, voice.speaker, voice.addressee))
+                self.opened, self.voice = None, None
+                return
+
+    def _slot(self, slot: Slot, template: str) -> str:
+        bound = self.bindings.get(slot.role)
+        if bound is None:
+            known = ", ".join(self.bindings)
+            raise DataError(f"The sentence {template!r} uses {slot.role!r}, which is none of {known}.")
+        text = self._person(bound, slot.form) if isinstance(bound, Person) else self._word(bound, slot.form)
+        return text[0].upper() + text[1:] if slot.capital else text
+
+    @staticmethod
+    def _word(entry: Entry, form: str) -> str:
+        return entry.form(form) if form else entry.word
+
+    def _person(self, person: Person, form: str) -> str:
+        # A pronoun needs somebody it can stand for: before the first mention the mention itself is written.
+        if form in ("he", "him", "his") and id(person.entry) not in self.mentioned:
+            mention = self._person(person, "")
+            return f"{mention}'s" if form == "his" else mention
+        text = person.write(form, self.child_named)
+        if form == "":
+            self.mentioned.add(id(person.entry))
+            if person.child is not None:
+                self.mentioned.add(id(person.child))
+        if person.kind != "friend" and (form == "" or (form == "call" and person.kind == "child")):
+            self.child_named = True
+        return text
+
+
 def render(templates: Sequence[str], bindings: Bindings, named: bool = False) -> Rendered:
     """Write `templates`, joined by single spaces (empty ones left out), for these bindings.
 
     `named` says that the child was already named before this text. Raises `DataError` for an unbound role.
     """
-    out: list[str] = []
-    length = 0
-    spoken: list[Spoken] = []
-    voice: Voice | None = None
-    opened = -1
+    writer = _Writer(bindings, named)
     for template in templates:
-        if not template:
-            continue
-        for piece in (" ", *parse(template)) if out else parse(template):
-            if isinstance(piece, Voice):
-                voice = piece
-                continue
-            if isinstance(piece, str):
-                text = piece
-            else:
-                text, named = _write(piece, bindings, named, template)
-            if voice is not None or opened >= 0:
-                for offset, letter in enumerate(text):
-                    if letter != '"':
-                        continue
-                    if opened < 0 and voice is not None:
-                        opened = length + offset + 1
-                    elif opened >= 0 and voice is not None:
-                        spoken.append(Spoken(opened, length + offset, voice.speaker, voice.addressee))
-                        opened, voice = -1, None
-            out.append(text)
-            length += len(text)
-    return Rendered("".join(out), tuple(spoken))
-
-
-def _write(slot: Slot, bindings: Bindings, named: bool, template: str) -> tuple[str, bool]:
-    bound = bindings.get(slot.role)
-    if bound is None:
-        raise DataError(
-            f"The sentence {template!r} uses {slot.role!r}, which is none of {', '.join(bindings)}."
-        )
-    if isinstance(bound, Person):
-        text = bound.write(slot.form, named)
-        tells_child = slot.form in ("", "call") if bound.kind == "child" else slot.form == ""
-        named = named or (bound.kind != "friend" and tells_child)
-    else:
-        text = bound.form(slot.form) if slot.form else bound.word
-    return (text[0].upper() + text[1:] if slot.capital else text), named
+        if template and writer.length:
+            writer.add(" ", template)
+        for piece in parse(template):
+            writer.add(piece, template)
+    return Rendered("".join(writer.text), tuple(writer.spoken))
