@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Float, Int8, Integer
@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.ternary import dispatch
 from tinyalign.ternary.packing import check_packed, default_packing, pack, packing_named, unpack, unpack_float
-from tinyalign.ternary.quantize import Bits, Quantized, absmax_int8, check_trits, quantize, ste_activation
+from tinyalign.ternary.quantize import (
+    Bits,
+    Quantized,
+    absmax_int8,
+    check_trits,
+    quantize_weight,
+    ste_activation,
+)
 
 ActivationBits = Literal[8] | None
 
@@ -73,14 +80,14 @@ class TernaryLinear(nn.Linear):
         packing: str | None = None,
         activation_bits: ActivationBits = 8,
         dtype: torch.dtype | None = None,
-    ) -> Self:
+    ) -> TernaryLinear:
         """A layer of these trits; `packing` defaults to `2bit` or, for 1-bit trits, `1bit`."""
         return cls(quantized, bias, packing=packing, activation_bits=activation_bits, dtype=dtype)
 
     @classmethod
     def from_linear(
         cls, linear: nn.Linear, bits: Bits, *, packing: str | None = None, activation_bits: ActivationBits = 8
-    ) -> Self:
+    ) -> TernaryLinear:
         """Quantise a float layer by `absmean` (1.58) or `sign` (1), keeping bias, dtype and mode.
 
         Raises `InputError` on NaN or infinite weights and on a layer that is ternary already.
@@ -88,7 +95,7 @@ class TernaryLinear(nn.Linear):
         if isinstance(linear, TernaryLinear):
             raise InputError("The layer is ternary already, and quantising it again would change its scale.")
         layer = cls(
-            quantize(linear.weight, bits),
+            quantize_weight(linear.weight, bits),
             linear.bias,
             packing=packing,
             activation_bits=activation_bits,
@@ -193,10 +200,9 @@ class TernaryLinear(nn.Linear):
         if input.shape[-1] != self.in_features:
             raise InputError(f"The input has {input.shape[-1]} features, the layer takes {self.in_features}.")
         if self.activation_bits is None:
-            y = nn.functional.linear(input, self.weight.to(input.dtype))
-        else:
-            y = _Int8Linear.apply(input, self.packed, self.scale, self.shape, self.packing)
-        return y if self.bias is None else (y + self.bias).to(input.dtype)
+            bias = None if self.bias is None else self.bias.to(input.dtype)
+            return nn.functional.linear(input, self.weight.to(input.dtype), bias)
+        return _Int8Linear.apply(input, self.packed, self.scale, self.bias, self.shape, self.packing)
 
     def extra_repr(self) -> str:
         """Sizes, bits, packing and activation bits."""
@@ -206,7 +212,7 @@ class TernaryLinear(nn.Linear):
             f"activation_bits={self.activation_bits}"
         )
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TernaryLinear:
         # `.half()` and `.to(dtype)` reach every float buffer, `.type(dtype)` even the packed bytes: both
         # buffers only ever change device, and the dtype asked for becomes that of `weight`.
         packed, scale = self.packed, self.scale
@@ -250,18 +256,32 @@ class _Int8Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, packed: Tensor, scale: Tensor, shape: tuple[int, int], packing: str
+        ctx: Any,
+        x: Tensor,
+        packed: Tensor,
+        scale: Tensor,
+        bias: Tensor | None,
+        shape: tuple[int, int],
+        packing: str,
     ) -> Tensor:
         # Saved as tensors, so that torch refuses a backward after the trits were changed in place.
         ctx.save_for_backward(packed, scale)
         ctx.shape, ctx.packing, ctx.dtype = shape, packing, x.dtype
+        ctx.bias_dtype = None if bias is None else bias.dtype
         tokens = absmax_int8(x.reshape(-1, shape[1]))
         sums = dispatch.choose(x.device.type, packing).matmul(tokens.values, packed, shape, packing)
         y = sums.float().mul_(tokens.scale * scale)
+        if bias is not None:
+            y.add_(bias)
         return y.to(x.dtype).view(*x.shape[:-1], shape[0])
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         packed, scale = ctx.saved_tensors
-        weight = _dequantized(packed, scale, ctx.shape, ctx.packing)
-        return (grad_outputs[0].float() @ weight).to(ctx.dtype), None, None, None, None
+        grad = grad_outputs[0].float()
+        grad_x = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            grad_x = (grad @ _dequantized(packed, scale, ctx.shape, ctx.packing)).to(ctx.dtype)
+        if ctx.needs_input_grad[3]:
+            grad_bias = grad.reshape(-1, ctx.shape[0]).sum(dim=0).to(ctx.bias_dtype)
+        return grad_x, None, None, grad_bias, None, None

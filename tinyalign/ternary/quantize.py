@@ -17,7 +17,7 @@ from torch import Tensor
 from tinyalign.common.errors import InputError
 
 # 1.58 (ternary) or 1 (binary); `Literal` takes no floats, so `check_bits` guards it.
-Bits: TypeAlias = float
+Bits: TypeAlias = int | float
 
 # BitNet's guard: a matrix of zeros gets this scale and not 0, a token of zeros this maximum.
 SMALLEST_SCALE = 1e-5
@@ -88,7 +88,7 @@ def sign(weight: Float[Tensor, "d_out d_in"]) -> Quantized:
     return Quantized(_signs(weight.detach().float()).to(torch.int8), _absolute_mean(weight), 1)
 
 
-def quantize(weight: Float[Tensor, "d_out d_in"], bits: Bits) -> Quantized:
+def quantize_weight(weight: Float[Tensor, "d_out d_in"], bits: Bits) -> Quantized:
     """`absmean` for 1.58 bits, `sign` for 1; raises `InputError` on any other `bits`."""
     check_bits(bits)
     return sign(weight) if bits == 1 else absmean(weight)
@@ -157,7 +157,7 @@ def share_of_zeros(trits: Int8[Tensor, "*shape"]) -> float:
     return 1.0 - torch.count_nonzero(trits).item() / trits.numel()
 
 
-def check_bits(bits: float) -> None:
+def check_bits(bits: Bits) -> None:
     """Raises `InputError` unless `bits` is 1.58 or 1."""
     if bits not in (1, 1.58):
         raise InputError(f"Weights of {bits} bits were asked for, known are 1.58 (ternary) and 1 (binary).")
