@@ -34,5 +34,5 @@ def unknown_name(kind: str, name: str, known: list[str]) -> UnknownNameError:
     by_lower = {k.lower(): k for k in known}
     near = get_close_matches(name.lower(), list(by_lower), n=3, cutoff=0.5)
     hint = ", ".join(by_lower[n] for n in near) if near else ", ".join(sorted(known)[:8])
-    lead = "did you mean" if near else "known are, for example,"
-    return UnknownNameError(f"Unknown {kind} {name!r}: {lead} {hint}?")
+    advice = f"did you mean {hint}?" if near else f"known are, for example, {hint}."
+    return UnknownNameError(f"Unknown {kind} {name!r}: {advice}")

@@ -81,7 +81,7 @@ class NeoAttention(TernaryAwareAttention):
 
     rope_optional = True
 
-    def set_original_component(self, component: torch.nn.Module) -> None:
+    def set_original_component(self, component: Any) -> None:
         # Without a layer index TransformerLens skips the key/value cache, and cached generation ignores
         # the prompt; without a scaling it divides by sqrt(d_head), which GPT-Neo does not.
         component.layer_idx = component.layer_id

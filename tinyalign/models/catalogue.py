@@ -132,10 +132,8 @@ def models() -> list[ModelInfo]:
     from tinyalign.models.hub import cached
 
     rows = [_embedded_info(name) for name in embedded_names()]
-    for name in _shared_names():
-        rows.append(
-            ModelInfo(name, (), "260K", 32, 512, "MIT", True, "llama2.c file in the shared models folder")
-        )
+    shared = "llama2.c file in the shared models folder"
+    rows += [ModelInfo(name, (), "260K", 32, 512, "MIT", True, shared) for name in _shared_names()]
     for entry in HUB:
         here = local_copy(entry) is not None or cached(entry)
         source = f"Hugging Face hub, {entry.repository}" + (f", {entry.file}" if entry.file else "")

@@ -61,8 +61,8 @@ def check_finite(tensors: dict[str, torch.Tensor], where: str) -> None:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             broken = int((~torch.isfinite(tensor)).sum())
             raise CheckpointError(
-                f"{where} has {broken:,} NaN or infinite numbers in {name}: the file is damaged or its training "
-                "diverged; fetch or train it again."
+                f"{where} has {broken:,} NaN or infinite numbers in {name}: the file is damaged or its "
+                "training diverged; fetch or train it again."
             )
 
 
@@ -82,8 +82,9 @@ def load_into(network: torch.nn.Module, tensors: dict[str, torch.Tensor], where:
     unexpected = sorted(name for name in given if name not in state)
     if missing or unexpected:
         raise CheckpointError(
-            f"{where} does not fit its config: {_few(missing, 'missing')}{' and ' if missing and unexpected else ''}"
-            f"{_few(unexpected, 'unexpected')}; the weights are truncated or belong to another config."
+            f"{where} does not fit its config: {_few(missing, 'missing')}"
+            f"{' and ' if missing and unexpected else ''}{_few(unexpected, 'unexpected')}; the weights are "
+            "truncated or belong to another config."
         )
     for name, tensor in given.items():
         if tuple(state[name].shape) != tuple(tensor.shape):

@@ -69,7 +69,7 @@ def _foreign(source: str | Path, mapping_file: str | Path, tokenizer: TokenizerC
 
 
 def _rounded(model: StoryModel) -> StoryModel:
-    """`model` with every float rounded to float16 and held as float32, as a reader of the file will see it."""
+    """`model` with every float rounded to float16 but held as float32: what a reader of the file will see."""
     network = model.network
     with torch.no_grad():
         for parameter in network.parameters():
@@ -91,8 +91,8 @@ def _to_llama2c(model: StoryModel, target: Path) -> None:
         )
     if ternary_layers(network):
         raise InputError(
-            f"llama2.c files hold floats only and {model.name} is {model.bits:g}-bit: add --bits 32 to write its "
-            "levels as floats (activations are then no longer rounded)."
+            f"llama2.c files hold floats only and {model.name} is {model.bits:g}-bit: add --bits 32 to "
+            "write its levels as floats (activations are then no longer rounded)."
         )
     pieces = None if model.tokenizer is None else to_pieces(model.tokenizer)
     with atomic_path(target) as temporary:

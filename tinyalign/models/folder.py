@@ -146,7 +146,8 @@ def _unpack(
         trits = from_levels(weight.float()).trits
     else:
         raise CheckpointError(
-            f"{where} has packed shape {tuple(weight.shape)} where the config asks for {shape[0]} x {shape[1]}."
+            f"{where} has packed shape {tuple(weight.shape)} where the config asks for "
+            f"{shape[0]} x {shape[1]}."
         )
     # The two layer classes of transformers disagree: `autobitlinear` multiplies by weight_scale, `bitlinear`
     # divides by it.

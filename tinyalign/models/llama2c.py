@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -114,7 +114,7 @@ def write(network: LlamaForCausalLM, path: str | Path) -> None:
     Raises `CheckpointError` where the format cannot hold the model: an RMS epsilon other than 1e-5, a
     rotary base other than 10,000, biases, or a head width that is not d_model / n_heads.
     """
-    config = network.config
+    config: Any = network.config
     rope = getattr(config, "rope_parameters", None) or {}
     fits = (
         config.rms_norm_eps == _NORM_EPS
@@ -144,7 +144,7 @@ def write(network: LlamaForCausalLM, path: str | Path) -> None:
     )
     vocabulary = header.vocab_size if header.shared_classifier else -header.vocab_size
     numbers = (header.dim, header.hidden_dim, header.n_layers, header.n_heads, header.n_kv_heads)
-    layers = network.model.layers
+    layers: Any = network.model.layers
 
     def stack(get: str, heads: int | None = None) -> Float[torch.Tensor, ...]:
         weights = [layer.get_submodule(get).weight.detach().float().cpu() for layer in layers]
@@ -265,8 +265,8 @@ def _build(header: Header, tensors: dict[str, torch.Tensor]) -> LlamaForCausalLM
         tie_word_embeddings=header.shared_classifier,
         bos_token_id=1,
         eos_token_id=2,
-        attn_implementation="eager",
     )
+    config._attn_implementation = "eager"
     state = {
         "model.embed_tokens.weight": tensors["tok_embeddings"],
         "model.norm.weight": tensors["norm"],

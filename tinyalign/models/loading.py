@@ -57,7 +57,8 @@ def load(
     found = _find(name_or_path, revision)
     network = _read(found.path)
     chosen = _tokenizer(found, tokenizer)
-    network = network.to(device=target, dtype=dtype or torch.float32)
+    module: torch.nn.Module = network
+    module.to(device=target, dtype=dtype or torch.float32)
     return make_story_model(
         network, chosen, source=found.source, name=found.name, revision=found.revision or _revision(network)
     )

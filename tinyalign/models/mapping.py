@@ -157,8 +157,8 @@ def read_foreign(path: str | Path, mapping: Mapping) -> PreTrainedModel:
     spare = sorted(set(tensors) - used)
     if spare:
         raise CheckpointError(
-            f"{path.name} has {len(spare)} tensors that the mapping does not name ({', '.join(spare[:3])}): add "
-            "them, or it is another architecture."
+            f"{path.name} has {len(spare)} tensors that the mapping does not name ({', '.join(spare[:3])}): "
+            "add them, or it is another architecture."
         )
     quantise = _QUANTISERS[mapping.quantiser]
     if quantise is not None:

@@ -212,5 +212,5 @@ def in_block(name: str) -> bool:
     return name.startswith(("transformer.h.", "model.layers."))
 
 
-def _single(token: int | list[int] | None) -> int | None:
-    return token[0] if isinstance(token, list) else token
+def _single(token: object) -> int | None:
+    return token if isinstance(token, int) else None

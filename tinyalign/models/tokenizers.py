@@ -17,7 +17,7 @@ _SPACE = "\u2581"  # SentencePiece writes a space so
 
 @dataclass(frozen=True)
 class Pieces:
-    """A SentencePiece BPE vocabulary: piece i has text `texts[i]` (spaces as U+2581) and score `scores[i]`."""
+    """A SentencePiece BPE vocabulary: piece i has text `texts[i]` (spaces as U+2581), score `scores[i]`."""
 
     texts: tuple[str, ...]
     scores: tuple[float, ...]
@@ -63,17 +63,17 @@ def find_beside(checkpoint: Path) -> Path:
         return found[0]
     if not found:
         raise TokenizerError(
-            f"No tokenizer beside {checkpoint.name} (looked for tokenizer.bin, tok*.bin, *.model): give one as "
-            "tokenizer=FILE, or tokenizer=False to load the model for token ids only."
+            f"No tokenizer beside {checkpoint.name} (looked for tokenizer.bin, tok*.bin, *.model): give one "
+            "as tokenizer=FILE, or tokenizer=False to load the model for token ids only."
         )
     raise TokenizerError(
-        f"Several tokenizers lie beside {checkpoint.name} ({', '.join(p.name for p in found)}): say which with "
-        "tokenizer=FILE."
+        f"Several tokenizers lie beside {checkpoint.name} ({', '.join(p.name for p in found)}): say which "
+        "with tokenizer=FILE."
     )
 
 
 def read_bin(path: Path) -> Pieces:
-    """llama2.c's `tokenizer.bin`: int32 longest piece, then for each piece float32 score, int32 length, bytes."""
+    """llama2.c's `tokenizer.bin`: int32 longest piece, then a piece: float32 score, int32 length, bytes."""
     raw = path.read_bytes()
     if len(raw) < 4:
         raise TokenizerError(f"{path.name} is {len(raw)} bytes long: expected a llama2.c tokenizer.")
@@ -86,8 +86,8 @@ def read_bin(path: Path) -> Pieces:
         offset += 8
         if not 0 <= length <= max(longest, 16) or offset + length > len(raw):
             raise TokenizerError(
-                f"{path.name} gives piece {len(texts)} a length of {length} bytes, longest said {longest}: the "
-                "file is truncated or not a llama2.c tokenizer."
+                f"{path.name} gives piece {len(texts)} a length of {length} bytes, longest said {longest}: "
+                "the file is truncated or not a llama2.c tokenizer."
             )
         try:
             text = raw[offset : offset + length].decode()
