@@ -93,7 +93,7 @@ def unpack_float(packed: UInt8[Tensor, " bytes"], shape: tuple[int, int], packin
     return digits.view(-1)[: shape[0] * shape[1]].view(shape)
 
 
-def check_packed(packed: UInt8[Tensor, " bytes"], shape: tuple[int, ...], packing: str) -> None:
+def check_packed(packed: Tensor, shape: tuple[int, ...], packing: str) -> None:
     """Raises `CheckpointError`, as `unpack` does, unless `packed` holds trits of `shape`."""
     chosen = packing_named(packing)
     trits = math.prod(shape)
