@@ -123,38 +123,56 @@ def slots_of(template: str) -> tuple[Slot, ...]:
     return tuple(piece for piece in parse(template) if isinstance(piece, Slot))
 
 
-class _Writer:
+class Writer:
     """Text as it grows: who has been named so far, and where the quotes are."""
 
-    def __init__(self, bindings: Bindings, named: bool) -> None:
+    def __init__(self, bindings: Bindings) -> None:
         self.bindings = bindings
-        self.text: list[str] = []
-        self.length = 0
         self.spoken: list[Spoken] = []
-        self.child_named = named
-        self.mentioned: set[int] = set()
-        self.voice: Voice | None = None
-        self.opened: int | None = None
+        self._texts: list[str] = []
+        self._length = 0
+        self._child_named = False
+        self._mentioned: set[int] = set()
+        self._voice: Voice | None = None
+        self._opened: int | None = None
 
-    def add(self, piece: Piece, template: str) -> None:
-        if isinstance(piece, Voice):
-            self.voice = piece
-            return
-        text = piece if isinstance(piece, str) else self._slot(piece, template)
-        if self.voice is not None:
-            self._quotes(text, self.voice)
-        self.text.append(text)
-        self.length += len(text)
+    @property
+    def text(self) -> str:
+        """All that was written."""
+        return "".join(self._texts)
+
+    def write(self, template: str, joint: str = " ") -> tuple[int, int]:
+        """Write a sentence after `joint` (left out at the start); gives the sentence's offsets.
+
+        Raises `DataError` for a role that is bound to nobody.
+        """
+        if self._length:
+            self._add(joint)
+        start = self._length
+        for piece in parse(template):
+            if isinstance(piece, Voice):
+                self._voice = piece
+            else:
+                self._add(piece if isinstance(piece, str) else self._slot(piece, template))
+        return start, self._length
+
+    def _add(self, text: str) -> None:
+        if self._voice is not None:
+            self._quotes(text, self._voice)
+        self._texts.append(text)
+        self._length += len(text)
 
     def _quotes(self, text: str, voice: Voice) -> None:
         for offset, letter in enumerate(text):
             if letter != '"':
                 continue
-            if self.opened is None:
-                self.opened = self.length + offset + 1
+            if self._opened is None:
+                self._opened = self._length + offset + 1
             else:
-                self.spoken.append(Spoken(self.opened, self.length + offset, voice.speaker, voice.addressee))
-                self.opened, self.voice = None, None
+                self.spoken.append(
+                    Spoken(self._opened, self._length + offset, voice.speaker, voice.addressee)
+                )
+                self._opened, self._voice = None, None
                 return
 
     def _slot(self, slot: Slot, template: str) -> str:
@@ -171,28 +189,26 @@ class _Writer:
 
     def _person(self, person: Person, form: str) -> str:
         # A pronoun needs somebody it can stand for: before the first mention the mention itself is written.
-        if form in ("he", "him", "his") and id(person.entry) not in self.mentioned:
+        if form in ("he", "him", "his") and id(person.entry) not in self._mentioned:
             mention = self._person(person, "")
             return f"{mention}'s" if form == "his" else mention
-        text = person.write(form, self.child_named)
-        if form == "":
-            self.mentioned.add(id(person.entry))
+        text = person.write(form, self._child_named)
+        if form in ("", "kid"):
+            self._mentioned.add(id(person.entry))
             if person.child is not None:
-                self.mentioned.add(id(person.child))
+                self._mentioned.add(id(person.child))
         if person.kind != "friend" and (form == "" or (form == "call" and person.kind == "child")):
-            self.child_named = True
+            self._child_named = True
         return text
 
 
-def render(templates: Sequence[str], bindings: Bindings, named: bool = False) -> Rendered:
+def render(templates: Sequence[str], bindings: Bindings) -> Rendered:
     """Write `templates`, joined by single spaces (empty ones left out), for these bindings.
 
-    `named` says that the child was already named before this text. Raises `DataError` for an unbound role.
+    Raises `DataError` for a role that is bound to nobody.
     """
-    writer = _Writer(bindings, named)
+    writer = Writer(bindings)
     for template in templates:
-        if template and writer.length:
-            writer.add(" ", template)
-        for piece in parse(template):
-            writer.add(piece, template)
-    return Rendered("".join(writer.text), tuple(writer.spoken))
+        if template:
+            writer.write(template)
+    return Rendered(writer.text, tuple(writer.spoken))
