@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.multitest import multipletests
 
@@ -26,6 +26,7 @@ p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 e_lists = st.lists(st.floats(-5, 12), min_size=1, max_size=12)
 
 
+@settings(max_examples=25)
 @given(p_lists, st.floats(0.01, 0.3))
 def test_holm_agrees_with_statsmodels(p_values: list[float], alpha: float) -> None:
     ours = holm(p_values, alpha)

@@ -16,7 +16,6 @@ from tinyalign.common.errors import InputError
 from tinyalign.common.seeds import derive_seed
 from tinyalign.statistics.paired import mean_tost, paired_tost, tango_interval, tango_test, tango_z
 
-
 Table = tuple[int, int, int]
 
 

@@ -30,8 +30,8 @@ Alternative = Literal["less", "greater"]
 
 # A bet may risk at most this share of the capital on one sample (c in WSR's hedged capital). The larger share
 # pays when n is fixed beforehand and nearly all samples are equal; the smaller is safer over a long run.
-_SHARE_FIXED = 0.75
-_SHARE_ANYTIME = 0.5
+SHARE_FIXED = 0.75
+SHARE_ANYTIME = 0.5
 _BISECTIONS = 40
 
 
@@ -110,7 +110,7 @@ def _interval(
 ) -> Interval:
     """The betting interval of samples already mapped into [0, 1], mapped back to `bounds`."""
     error = (1.0 - level) / (2 if side == "two" else 1)
-    share = _SHARE_ANYTIME if horizon is None else _SHARE_FIXED
+    share = SHARE_ANYTIME if horizon is None else SHARE_FIXED
     bets = plug_in_bets(x, error, horizon)
     mean = float(x.mean())
     # Widening an end to take in the sample mean costs no validity; it happens only when samples drift.
@@ -208,8 +208,8 @@ def betting_path(
             "a mean at a bound cannot be tested."
         )
     if horizon is None:
-        return log_capital(unit, adaptive_bets(unit, m, alternative), m, alternative, _SHARE_ANYTIME)
-    return log_capital(unit, plug_in_bets(unit, alpha, horizon), m, alternative, _SHARE_FIXED)
+        return log_capital(unit, adaptive_bets(unit, m, alternative), m, alternative, SHARE_ANYTIME)
+    return log_capital(unit, plug_in_bets(unit, alpha, horizon), m, alternative, SHARE_FIXED)
 
 
 def betting_test(
