@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tinyalign.models.catalogue import ModelInfo, models
     from tinyalign.models.config import ModelConfig
-    from tinyalign.models.convert import convert
+    from tinyalign.models.conversion import convert
     from tinyalign.models.loading import load
     from tinyalign.models.story_model import Conversion, StoryModel
-    from tinyalign.models.ternarize import dequantize, ternarize
+    from tinyalign.models.ternarizing import dequantize, ternarize
 
 _HOME = {
     "Conversion": "story_model",
     "ModelConfig": "config",
     "ModelInfo": "catalogue",
     "StoryModel": "story_model",
-    "convert": "convert",
-    "dequantize": "ternarize",
+    "convert": "conversion",
+    "dequantize": "ternarizing",
     "load": "loading",
     "models": "catalogue",
-    "ternarize": "ternarize",
+    "ternarize": "ternarizing",
 }
 
 __all__ = [

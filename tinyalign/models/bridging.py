@@ -23,6 +23,7 @@ from transformer_lens.model_bridge.generalized_components.base import Generalize
 from transformer_lens.model_bridge.sources import build_bridge_from_module
 
 from tinyalign.common.errors import CheckpointError
+from tinyalign.models.hooks import is_dead
 from tinyalign.ternary import TernaryLinear
 
 if TYPE_CHECKING:
@@ -32,15 +33,8 @@ if TYPE_CHECKING:
 class TernaryAwareAttention(PositionEmbeddingsAttentionBridge):
     """Attention whose per-head paths quantise activations just as a `TernaryLinear` does.
 
-    For float layers it is TransformerLens's own component, less the hooks that never fire here.
+    For float layers it is TransformerLens's own component, unchanged.
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        # These are declared but never called on this path: adding to them must fail, not do nothing.
-        dead = ["hook_hidden_states", *(["hook_cos", "hook_sin"] if self.rope_optional else [])]
-        for name in dead:
-            del self._modules[name]
 
     def _compute_per_head_result(
         self, z_4d: Float[torch.Tensor, "batch pos head d_head"], n_heads: int, d_head: int
@@ -146,6 +140,9 @@ def build_bridge(
     if tokenizer is not None:
         # One convention everywhere: prompts begin as the model's own tokenizer begins them.
         bridge.cfg.default_prepend_bos = bool(bridge.cfg.tokenizer_prepends_bos)
+    for hook in [name for name in bridge._hook_registry if is_dead(name, architecture)]:
+        # TransformerLens declares these and never acts on them here: adding to one must fail, not do nothing.
+        del bridge._hook_registry[hook]
     bridge.eval()
     return bridge
 

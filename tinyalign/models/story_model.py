@@ -182,12 +182,12 @@ def bits_of(network: torch.nn.Module) -> float:
     """
     layers = ternary_layers(network)
     if layers:
-        return max(layer.bits for layer in layers.values())
+        return max(float(layer.bits) for layer in layers.values())
     weights = [p.detach() for name, p in network.named_parameters() if in_block(name)]
     for half in (torch.float16, torch.bfloat16):
         if all(torch.equal(weight.to(half).to(weight.dtype), weight) for weight in weights):
-            return 16
-    return 32
+            return 16.0
+    return 32.0
 
 
 def _count(network: torch.nn.Module) -> tuple[int, int]:

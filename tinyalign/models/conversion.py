@@ -12,7 +12,7 @@ from tinyalign.models.loading import TokenizerChoice, load
 from tinyalign.models.mapping import read_foreign, read_mapping
 from tinyalign.models.saving import save
 from tinyalign.models.story_model import StoryModel, make_story_model
-from tinyalign.models.ternarize import dequantize, ternarize
+from tinyalign.models.ternarizing import dequantize, ternarize
 from tinyalign.models.tokenizers import load_tokenizer, to_pieces, write_bin
 from tinyalign.ternary import ternary_layers
 
