@@ -98,6 +98,22 @@ def test_gradients_are_straight_through(activation_bits: Literal[8] | None) -> N
     )
 
 
+def test_the_gradient_of_the_weights_inside_a_block() -> None:
+    layer, x, incoming = _layer(24, 10), _x(2, 5, 24), _x(2, 5, 10, seed=2)
+    exact = layer(x).detach()
+    with layer.weight_leaf() as weight:
+        assert layer.weight is weight
+        y = layer(x)
+        torch.testing.assert_close(y.detach(), exact)
+        y.backward(incoming)
+    expected = incoming.view(-1, 10).T @ ste_activation(x).view(-1, 24)
+    assert weight.grad is not None
+    torch.testing.assert_close(weight.grad, expected)
+    assert layer.weight is not weight
+    assert torch.equal(layer(x), exact)
+    assert not [value for value in vars(layer).values() if isinstance(value, torch.Tensor)]
+
+
 def test_gradient_of_a_gradient() -> None:
     layer = _layer(6, 4, bias=False)
     x = _x(3, 6).requires_grad_()
@@ -131,6 +147,12 @@ def test_moves_keep_the_trits(dtype: torch.dtype) -> None:
     layer.type(torch.float16)
     assert layer.packed.dtype == torch.uint8
     assert layer.to("meta").packed.device.type == "meta"
+
+
+def test_a_token_does_not_depend_on_its_batch() -> None:
+    layer, x = _layer(300, 70), _x(33, 300)
+    whole = layer(x)
+    assert all(torch.equal(layer(x[i : i + 1])[0], whole[i]) for i in range(33))
 
 
 def test_half_precision_agrees_with_float() -> None:

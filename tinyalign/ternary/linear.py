@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, cast
 
 import torch
@@ -65,6 +66,7 @@ class TernaryLinear(nn.Linear):
         self.packing = default_packing(quantized.bits) if packing is None else packing_named(packing).name
         self.activation_bits: ActivationBits = activation_bits
         self.weight_dtype = dtype or (torch.float32 if bias is None else bias.dtype)
+        self._leaf: Tensor | None = None
         self.register_buffer("packed", pack(quantized.trits, self.packing))
         self.register_buffer("scale", quantized.scale.detach().clone())
         self.register_parameter("bias", None)
@@ -115,6 +117,8 @@ class TernaryLinear(nn.Linear):
 
     def _effective_weight(self) -> Float[Tensor, "d_out d_in"]:
         """A new float matrix [d_out, d_in], `trits * scale` in the module's dtype: three levels, or two."""
+        if self._leaf is not None:
+            return self._leaf
         return _dequantized(self.packed, self.scale, self.shape, self.packing).to(self.weight_dtype)
 
     # A property where nn.Linear declares a tensor: the cast keeps the declared type for readers.
@@ -188,6 +192,19 @@ class TernaryLinear(nn.Linear):
         self.set_trits(current)
         return before
 
+    @contextlib.contextmanager
+    def weight_leaf(self) -> Iterator[Float[Tensor, "d_out d_in"]]:
+        """Inside the block `weight` is one float tensor that takes gradients, and `forward` multiplies by it.
+
+        For ranking trits by the gradient of a loss with respect to the effective weights [d_out, d_in]. The
+        product is then a float one (equal up to rounding), and the float matrix is freed with the block.
+        """
+        outer, self._leaf = self._leaf, self.weight.detach().requires_grad_()
+        try:
+            yield self._leaf
+        finally:
+            self._leaf = outer
+
     def effective_input(self, x: Float[Tensor, "*tokens d_in"]) -> Float[Tensor, "*tokens d_in"]:
         """The input that the product sees, in floats: int8-quantised a token, with gradient identity.
 
@@ -199,9 +216,9 @@ class TernaryLinear(nn.Linear):
         """y [..., d_out] in the dtype of the input; raises `InputError` where the last axis is not d_in."""
         if input.shape[-1] != self.in_features:
             raise InputError(f"The input has {input.shape[-1]} features, the layer takes {self.in_features}.")
-        if self.activation_bits is None:
+        if self.activation_bits is None or self._leaf is not None:
             bias = None if self.bias is None else self.bias.to(input.dtype)
-            return nn.functional.linear(input, self.weight.to(input.dtype), bias)
+            return nn.functional.linear(self.effective_input(input), self.weight.to(input.dtype), bias)
         return _Int8Linear.apply(input, self.packed, self.scale, self.bias, self.shape, self.packing)
 
     def extra_repr(self) -> str:
