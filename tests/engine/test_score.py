@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPTNeoConfig, GPTNeoForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.engine.score import ContinuationScores, TextScores, score_continuations, score_texts
@@ -33,15 +33,16 @@ def _random_llama() -> nn.Module:
         max_position_embeddings=64,
         initializer_range=0.5,
     )
-    return LlamaForCausalLM(config).eval()
+    return LlamaForCausalLM(config).double().eval()
 
 
 @dataclass(frozen=True)
 class TinyModel:
-    """A random Llama over letters, with a tokenizer that merges greedily and begins with BOS (id 0)."""
+    """A random float64 Llama over letters; its tokenizer merges greedily and begins with BOS (id 0)."""
 
     network: nn.Module = field(default_factory=_random_llama)
     name: str = "tiny"
+    sha256: str = "0" * 64
     context: int = 24
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
@@ -82,7 +83,7 @@ def test_scores_equal_a_forward_pass_per_token(tiny: TinyModel, cases: list[tupl
     ):
         for alternative, log_prob, count in zip(alternatives, found, counts, strict=True):
             ids = tiny.encode(prompt + alternative)
-            assert log_prob == pytest.approx(reference(tiny, ids, len(ids) - count), abs=1e-5)
+            assert log_prob == pytest.approx(reference(tiny, ids, len(ids) - count), abs=1e-6)
 
 
 @settings(max_examples=15, deadline=None)
@@ -98,7 +99,29 @@ def test_batch_size_changes_nothing(
     other = score_continuations(tiny, prompts, alternatives, batch_size=batch_size)
     assert (one.merged, one.token_counts) == (other.merged, other.token_counts)
     for a, b in zip(one.log_probs, other.log_probs, strict=True):
-        assert a == pytest.approx(b, abs=1e-5)
+        assert a == pytest.approx(b, abs=1e-6)
+
+
+def test_local_attention_reads_the_cache_right() -> None:
+    torch.manual_seed(1)
+    config = GPTNeoConfig(
+        vocab_size=32,
+        hidden_size=16,
+        num_layers=2,
+        num_heads=2,
+        attention_types=[[["global", "local"], 1]],
+        window_size=3,
+        intermediate_size=24,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    neo = TinyModel(network=GPTNeoForCausalLM(config).double().eval(), name="neo")
+    alternatives = ["hea", "he", "hebad", "g", "h"]
+    for log_prob, alternative in zip(
+        score_continuations(neo, ["cad.gag"], [alternatives]).log_probs[0], alternatives, strict=True
+    ):
+        ids = neo.encode("cad.gag" + alternative)
+        assert log_prob == pytest.approx(reference(neo, ids, len(neo.encode("cad.gag"))), abs=1e-6)
 
 
 def test_a_merge_across_the_boundary_scores_all_alternatives_from_one_place(tiny: TinyModel) -> None:
@@ -107,7 +130,7 @@ def test_a_merge_across_the_boundary_scores_all_alternatives_from_one_place(tiny
     assert scores.merged == (True, False)
     assert scores.token_counts == ((3, 1), (2,))
     whole = tiny.encode("bad a")
-    assert scores.log_probs[0][0] == pytest.approx(reference(tiny, whole, len(whole) - 3), abs=1e-5)
+    assert scores.log_probs[0][0] == pytest.approx(reference(tiny, whole, len(whole) - 3), abs=1e-6)
 
 
 def test_probabilities_of_all_single_tokens_sum_to_one(tiny: TinyModel) -> None:
@@ -126,7 +149,7 @@ def test_texts(tiny: TinyModel) -> None:
     scores = score_texts(tiny, stories, batch_size=2)
     for story, ids, log_probs in zip(stories, scores.tokens, scores.log_probs, strict=True):
         assert list(ids) == tiny.encode(story)
-        assert sum(log_probs) == pytest.approx(reference(tiny, list(ids), 1), abs=1e-5)
+        assert sum(log_probs) == pytest.approx(reference(tiny, list(ids), 1), abs=1e-6)
     assert scores.to_json() == {"tokens": scores.tokens, "log_probs": scores.log_probs}
 
 
@@ -160,8 +183,8 @@ def test_more_refusals(tiny: TinyModel) -> None:
 
 
 class NoNumbers(nn.Module):
-    def forward(self, ids: torch.Tensor) -> SimpleNamespace:
-        return SimpleNamespace(logits=torch.full((*ids.shape, 32), math.nan))
+    def forward(self, ids: torch.Tensor, **options: object) -> SimpleNamespace:
+        return SimpleNamespace(logits=torch.full((*ids.shape, 32), math.nan), past_key_values=None)
 
 
 def test_logits_that_are_not_numbers_are_an_error() -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
+from itertools import groupby
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import nn
+from transformers import Cache
 
 from tinyalign.common.errors import CheckpointError, InputError
 
 # log_softmax is done in float64 over at most this many logits at once (64 MiB).
 _LOGITS_AT_ONCE = 1 << 23
+
+Ids = tuple[int, ...]
 
 
 @runtime_checkable
@@ -23,12 +26,17 @@ class LanguageModel(Protocol):
 
     @property
     def network(self) -> nn.Module:
-        """Causal LM in eval mode: `network(input_ids).logits` is [batch pos d_vocab]."""
+        """A Hugging Face causal LM in eval mode: `network(input_ids).logits` is [batch pos d_vocab]."""
         ...
 
     @property
     def name(self) -> str:
         """A short name for messages."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Identity of weights, configuration and tokenizer, for records of what was measured."""
         ...
 
     @property
@@ -91,7 +99,7 @@ def score_continuations(
     prompts: Sequence[str],
     continuations: Sequence[Sequence[str]],
     *,
-    batch_size: int = 64,
+    batch_size: int = 32,
 ) -> ContinuationScores:
     """Log-probability (nats) of each continuation string right after its prompt.
 
@@ -99,7 +107,7 @@ def score_continuations(
     space (" sad"). Prompt and continuation are encoded as one text, so no tokenizer's dummy-prefix space gets
     between them; where that moves the last token boundary of the prompt, see `ContinuationScores.merged`. The
     result doesn't depend on `batch_size` beyond rounding (1e-5): padding is on the right, where a causal
-    model cannot see it.
+    model cannot see it. Each prompt is read once, its alternatives go on from the cached keys and values.
 
     Raises `InputError` for an empty prompt or continuation, lists of unequal length, or a text longer than
     the context; `CheckpointError` when the model's logits are not finite.
@@ -107,29 +115,19 @@ def score_continuations(
     _check_batch_size(batch_size)
     if len(prompts) != len(continuations):
         raise InputError(f"There are {len(prompts)} prompts but {len(continuations)} lists of continuations.")
-    starts: list[int] = []
-    merged: list[bool] = []
-    texts: list[list[tuple[int, ...]]] = []
-    for prompt, alternatives in zip(prompts, continuations, strict=True):
-        ids, start, was_merged = _encode_alternatives(model, prompt, alternatives)
-        texts.append(ids)
-        starts.append(start)
-        merged.append(was_merged)
-
-    wanted: dict[tuple[int, ...], int] = {}
-    for ids, start in zip(texts, starts, strict=True):
-        for full in ids:
-            wanted[full] = min(start, wanted.get(full, start))
-    found = _score_sequences(model, wanted, batch_size)
+    encoded = [
+        _encode_alternatives(model, prompt, alternatives)
+        for prompt, alternatives in zip(prompts, continuations, strict=True)
+    ]
+    # What to score, by what stands before it: prompts that come twice are read once.
+    tails: dict[Ids, set[Ids]] = {}
+    for prompt in encoded:
+        tails.setdefault(prompt.prefix, set()).update(prompt.tails)
+    found = _score_tails(model, tails, batch_size)
     return ContinuationScores(
-        log_probs=tuple(
-            tuple(sum(found[full][start - wanted[full] :]) for full in ids)
-            for ids, start in zip(texts, starts, strict=True)
-        ),
-        token_counts=tuple(
-            tuple(len(full) - start for full in ids) for ids, start in zip(texts, starts, strict=True)
-        ),
-        merged=tuple(merged),
+        log_probs=tuple(tuple(found[p.prefix, tail] for tail in p.tails) for p in encoded),
+        token_counts=tuple(tuple(map(len, p.tails)) for p in encoded),
+        merged=tuple(p.merged for p in encoded),
     )
 
 
@@ -146,14 +144,35 @@ def score_texts(model: LanguageModel, texts: Sequence[str], *, batch_size: int =
         if len(ids) < 2:
             raise InputError(f"The text {text!r} has {len(ids)} tokens: scoring needs at least two.")
         _check_length(model, text, ids)
-    found = _score_sequences(model, dict.fromkeys(tokens, 1), batch_size)
+    found: dict[Ids, list[float]] = {}
+    order = sorted(set(tokens), key=lambda ids: (-len(ids), ids))
+    for begin in range(0, len(order), batch_size):
+        chunk = order[begin : begin + batch_size]
+        logits = _forward(model, [ids[:-1] for ids in chunk]).logits
+        rows, columns, targets = _aligned([(row, 0, ids[1:]) for row, ids in enumerate(chunk)])
+        scores = iter(_pick(model, logits, rows, columns, targets))
+        found.update({ids: [next(scores) for _ in ids[1:]] for ids in chunk})
     return TextScores(tokens=tuple(tokens), log_probs=tuple(tuple(found[ids]) for ids in tokens))
 
 
-def _encode_alternatives(
-    model: LanguageModel, prompt: str, alternatives: Sequence[str]
-) -> tuple[list[tuple[int, ...]], int, bool]:
-    """(ids of prompt + each alternative, the position all are scored from, whether a merge moved it)."""
+@dataclass(frozen=True)
+class _Reading:
+    """What the network gives for a batch: logits [batch pos d_vocab], and its cache where asked for."""
+
+    logits: torch.Tensor
+    cache: Cache | None
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A prompt's tokens up to where its alternatives are scored from, and the alternatives' after that."""
+
+    prefix: Ids
+    tails: tuple[Ids, ...]
+    merged: bool
+
+
+def _encode_alternatives(model: LanguageModel, prompt: str, alternatives: Sequence[str]) -> _Encoded:
     if not prompt:
         raise InputError("The prompt is empty: give at least one word to continue.")
     if isinstance(alternatives, str) or not alternatives:
@@ -161,107 +180,132 @@ def _encode_alternatives(
             f"Continuations must be a list of strings, but prompt {prompt!r} has {alternatives!r}."
         )
     alone = tuple(model.encode(prompt))
-    ids: list[tuple[int, ...]] = []
-    start = len(alone)
+    full: list[Ids] = []
     for alternative in alternatives:
         if not alternative:
-            raise InputError(
-                f"A continuation of the prompt {prompt!r} is empty: give at least one character."
-            )
-        full = tuple(model.encode(prompt + alternative))
-        _check_length(model, prompt + alternative, full)
-        ids.append(full)
-        start = min(start, _common_prefix(alone, full))
-    if start == 0 or any(len(full) <= start for full in ids):
+            raise InputError(f"A continuation of the prompt {prompt!r} is empty: give at least a character.")
+        full.append(tuple(model.encode(prompt + alternative)))
+        _check_length(model, prompt + alternative, full[-1])
+    start = min(_common_prefix(alone, ids) for ids in full)
+    if start == 0 or any(len(ids) <= start for ids in full):
         raise InputError(
             f"The tokenizer of {model.name} leaves no token of the prompt {prompt!r} as it was when "
             f"{list(alternatives)!r} follow: give a longer prompt or other continuations."
         )
-    return ids, start, start < len(alone)
+    return _Encoded(alone[:start], tuple(ids[start:] for ids in full), start < len(alone))
 
 
-def _common_prefix(first: tuple[int, ...], second: tuple[int, ...]) -> int:
+def _common_prefix(first: Ids, second: Ids) -> int:
     for length, (a, b) in enumerate(zip(first, second, strict=False)):
         if a != b:
             return length
     return min(len(first), len(second))
 
 
-def _score_sequences(
-    model: LanguageModel, wanted: dict[tuple[int, ...], int], batch_size: int
-) -> dict[tuple[int, ...], list[float]]:
-    """For each sequence and start s: log p of its tokens s, s+1, ..., each given all before it."""
-    # Alternatives that differ in their last token only share one forward pass, and an input that is the
-    # beginning of another is read off that one's earlier positions.
-    inputs = sorted({full[:-1] for full in wanted})
-    host: dict[tuple[int, ...], tuple[int, ...]] = {}
-    for index in range(len(inputs) - 1, -1, -1):
-        following = inputs[index + 1] if index + 1 < len(inputs) else ()
-        nested = following[: len(inputs[index])] == inputs[index]
-        host[inputs[index]] = host[following] if nested else inputs[index]
-    users: dict[tuple[int, ...], list[tuple[int, ...]]] = {}
-    for full in wanted:
-        users.setdefault(host[full[:-1]], []).append(full)
-
-    order = sorted(users, key=lambda ids: (-len(ids), ids))
-    found: dict[tuple[int, ...], list[float]] = {}
-    for begin in range(0, len(order), batch_size):
-        chunk = order[begin : begin + batch_size]
-        asked = [(row, full) for row, ids in enumerate(chunk) for full in users[ids]]
-        rows = [row for row, full in asked for _ in range(wanted[full], len(full))]
-        positions = [at - 1 for _, full in asked for at in range(wanted[full], len(full))]
-        targets = [full[at] for _, full in asked for at in range(wanted[full], len(full))]
-        scores = iter(_forward(model, chunk, rows, positions, targets).tolist())
-        for _, full in asked:
-            found[full] = [next(scores) for _ in range(wanted[full], len(full))]
+def _score_tails(
+    model: LanguageModel, tails: dict[Ids, set[Ids]], batch_size: int
+) -> dict[tuple[Ids, Ids], float]:
+    """log p(tail | prefix) in nats for every tail of every prefix."""
+    found: dict[tuple[Ids, Ids], float] = {}
+    # Prefixes of one length share a batch: what follows starts at one position and needs no mask.
+    order = sorted(tails, key=lambda ids: (-len(ids), ids))
+    for _, same_length in groupby(order, key=len):
+        for chunk in _chunks(list(same_length), batch_size):
+            asked = [
+                (row, prefix, tail) for row, prefix in enumerate(chunk) for tail in sorted(tails[prefix])
+            ]
+            several = any(len(tail) > 1 for _, _, tail in asked)
+            reading = _forward(model, chunk, last_only=True, use_cache=several)
+            first = _aligned([(row, 0, tail[:1]) for row, _, tail in asked])
+            scores = _pick(model, reading.logits, *first)
+            if reading.cache is not None:
+                later = _score_later_tokens(model, reading.cache, asked, len(chunk))
+                scores = [one + other for one, other in zip(scores, later, strict=True)]
+            for (_, prefix, tail), score in zip(asked, scores, strict=True):
+                found[prefix, tail] = score
     return found
+
+
+def _score_later_tokens(
+    model: LanguageModel, cache: Cache, asked: list[tuple[int, Ids, Ids]], batch: int
+) -> list[float]:
+    """log p of all tokens but the first of each asked tail, from its prefix's cache (0 for one token)."""
+    inputs: list[list[Ids]] = [[] for _ in range(batch)]
+    # Longest first, so that an input which begins another one is found in it.
+    for row, _, tail in sorted(asked, key=lambda one: -len(one[2])):
+        if len(tail) > 1 and not any(known[: len(tail) - 1] == tail[:-1] for known in inputs[row]):
+            inputs[row].append(tail[:-1])
+    each = max(map(len, inputs))
+    # Every prefix gets equally many rows; the ones it doesn't need hold padding that nobody reads.
+    padded: list[Ids] = [ids for own in inputs for ids in [*own, *[(0,)] * (each - len(own))]]
+    cache.batch_repeat_interleave(each)
+    logits = _forward(model, padded, cache=cache).logits
+    wanted = []
+    for row, _, tail in asked:
+        at = next((k for k, known in enumerate(inputs[row]) if known[: len(tail) - 1] == tail[:-1]), 0)
+        wanted.append((row * each + at, 0, tail[1:]))
+    scores = iter(_pick(model, logits, *_aligned(wanted)))
+    return [sum((next(scores) for _ in tail[1:]), 0.0) for _, _, tail in asked]
+
+
+def _aligned(wanted: list[tuple[int, int, Ids]]) -> tuple[list[int], list[int], list[int]]:
+    """(rows, columns, targets), flat, of (row, first column, targets in a row of columns)."""
+    rows = [row for row, _, targets in wanted for _ in targets]
+    columns = [first + offset for _, first, targets in wanted for offset in range(len(targets))]
+    return rows, columns, [target for _, _, targets in wanted for target in targets]
 
 
 @torch.no_grad()
 def _forward(
     model: LanguageModel,
-    chunk: list[tuple[int, ...]],
-    rows: list[int],
-    positions: list[int],
-    targets: list[int],
-) -> Float[torch.Tensor, " asked"]:
-    """log p(targets[i] | chunk[rows[i]][: positions[i] + 1]) in nats, float64."""
-    width = max(len(ids) for ids in chunk)
+    chunk: Sequence[Ids],
+    *,
+    last_only: bool = False,
+    use_cache: bool = False,
+    cache: Cache | None = None,
+) -> _Reading:
+    """Run the network on token ids padded on the right with 0; logits are [batch pos d_vocab]."""
+    width = max(map(len, chunk))
     padded = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in chunk], device=model.device)
-    kept = sorted(set(positions))
-    logits = _logits_at(model.network, padded, torch.tensor(kept, device=model.device))
-    column = {position: index for index, position in enumerate(kept)}
-    at_rows = torch.tensor(rows, device=model.device)
-    at_columns = torch.tensor([column[position] for position in positions], device=model.device)
-    at_targets = torch.tensor(targets, device=model.device)
+    options: dict[str, Any] = {"use_cache": use_cache or cache is not None}
+    if cache is not None:
+        options["past_key_values"] = cache
+    if last_only:
+        # With a large vocabulary the unembedding is most of the work, and one position is all that is read.
+        options["logits_to_keep"] = 1
+    output = model.network(padded, **options)
+    return _Reading(output.logits, output.past_key_values if use_cache else None)
+
+
+@torch.no_grad()
+def _pick(
+    model: LanguageModel,
+    logits: Float[torch.Tensor, "batch pos d_vocab"],
+    rows: list[int],
+    columns: list[int],
+    targets: list[int],
+) -> list[float]:
+    """log softmax of `logits` at [rows[i], columns[i], targets[i]] in nats, computed in float64."""
+    at = [torch.tensor(index, dtype=torch.long, device=logits.device) for index in (rows, columns, targets)]
+    picked: list[float] = []
     step = max(1, _LOGITS_AT_ONCE // logits.shape[-1])
-    pieces: list[torch.Tensor] = []
     for begin in range(0, len(rows), step):
-        part = slice(begin, begin + step)
-        chosen = logits[at_rows[part], at_columns[part]].double()
-        # +inf or NaN anywhere spoils the sum; -inf is a token that the model masks on purpose.
-        log_probs = chosen.log_softmax(dim=-1).gather(-1, at_targets[part, None])[:, 0]
+        row, column, target = (index[begin : begin + step] for index in at)
+        log_probs = logits[row, column].double().log_softmax(dim=-1).gather(-1, target[:, None])[:, 0]
         if torch.isnan(log_probs).any():
             raise CheckpointError(
                 f"{model.name} gives logits that are not numbers: its weights are damaged or overflow; load "
                 "another copy."
             )
-        pieces.append(log_probs)
-    return torch.cat(pieces)
+        picked.extend(log_probs.tolist())
+    return picked
 
 
-def _logits_at(
-    network: nn.Module, ids: Int[torch.Tensor, "batch pos"], kept: Int[torch.Tensor, " kept"]
-) -> Float[torch.Tensor, "batch kept d_vocab"]:
-    """Logits at the positions `kept` only: with a large vocabulary the unembedding is most of the work."""
-    accepted = inspect.signature(network.forward).parameters
-    options = {"use_cache": False} if "use_cache" in accepted else {}
-    if "logits_to_keep" in accepted:
-        return network(ids, logits_to_keep=kept, **options).logits
-    return network(ids, **options).logits[:, kept]
+def _chunks(items: list[Ids], size: int) -> list[list[Ids]]:
+    return [items[begin : begin + size] for begin in range(0, len(items), size)]
 
 
-def _check_length(model: LanguageModel, text: str, ids: tuple[int, ...]) -> None:
+def _check_length(model: LanguageModel, text: str, ids: Ids) -> None:
     # The last token is only predicted, so the model reads one fewer.
     if len(ids) - 1 > model.context:
         raise InputError(
