@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from tinyalign.common.errors import InputError
 from tinyalign.common.seeds import derive_seed
-from tinyalign.statistics.betting import BettingSequence, betting_interval, betting_path, betting_test
+from tinyalign.statistics.betting import (
+    BettingSequence,
+    betting_holds,
+    betting_interval,
+    betting_path,
+    betting_test,
+)
 
 samples = st.lists(st.floats(0, 1), min_size=1, max_size=60)
 
@@ -67,6 +73,22 @@ def test_the_interval_holds_the_mean_and_stays_in_bounds(values, level: float) -
     assert two.low >= 0 and two.high <= 1 and upper.low == 0 and lower.high == 1
     half = betting_interval(values, 0.0, 1.0, 2 * level - 1)
     assert (lower.low, upper.high) == pytest.approx((half.low, half.high), abs=1e-9)
+
+
+@settings(max_examples=60)
+@given(samples, st.floats(0, 2))
+def test_many_runs_at_once_tell_what_the_intervals_tell(values: list[float], mean: float) -> None:
+    runs = 2.0 * np.array([values, values[::-1]])
+    sequence = BettingSequence(0.0, 2.0)
+    sequence.update(runs[0])
+    interval, running = betting_interval(runs[0], 0.0, 2.0), sequence.interval()
+    assert betting_holds(runs, mean, 0.0, 2.0).shape == (2,)
+    for anytime, found in ((False, interval), (True, running)):
+        if min(abs(mean - end) for end in (found.low, found.high, found.estimate)) > 1e-9:
+            holds = bool(betting_holds(runs, mean, 0.0, 2.0, anytime=anytime)[0])
+            # An end widened to the sample mean is the one permitted difference.
+            widened = found.estimate in (found.low, found.high)
+            assert found.contains(mean) == holds or (widened and found.contains(mean))
 
 
 @given(samples, st.floats(-5, 5), st.floats(0.1, 10))
@@ -139,6 +161,7 @@ def test_drifting_samples_still_give_an_interval_around_their_mean() -> None:
         (lambda: betting_interval([0.5], 0.0, 1.0, 95.0), "strictly between 0 and 1"),
         (lambda: betting_test([0.5], 1.0, 0.0, 1.0), "strictly between 0.0 and 1.0"),
         (lambda: betting_test([0.5], 0.5, 0.0, 1.0, horizon=0), "horizon must be at least 1"),
+        (lambda: betting_holds([0.5], 1.5, 0.0, 1.0), "mean must lie in"),
         (lambda: BettingSequence(0.0, 1.0).interval(), "before the first sample"),
     ],
 )

@@ -30,8 +30,8 @@ Alternative = Literal["less", "greater"]
 
 # A bet may risk at most this share of the capital on one sample (c in WSR's hedged capital). The larger share
 # pays when n is fixed beforehand and nearly all samples are equal; the smaller is safer over a long run.
-SHARE_FIXED = 0.75
-SHARE_ANYTIME = 0.5
+_SHARE_FIXED = 0.75
+_SHARE_ANYTIME = 0.5
 _BISECTIONS = 40
 
 
@@ -89,6 +89,10 @@ def log_capital(
     return np.cumsum(np.log1p(stakes * gains), axis=-1)
 
 
+def _share(horizon: int | None) -> float:
+    return _SHARE_ANYTIME if horizon is None else _SHARE_FIXED
+
+
 def _lower_end(x: np.ndarray, bets: np.ndarray, error: float, share: float) -> float:
     """The largest m that was ruled out from below at some time, to 2**-40 and on the safe side."""
     target = log_threshold(error)
@@ -110,8 +114,7 @@ def _interval(
 ) -> Interval:
     """The betting interval of samples already mapped into [0, 1], mapped back to `bounds`."""
     error = (1.0 - level) / (2 if side == "two" else 1)
-    share = SHARE_ANYTIME if horizon is None else SHARE_FIXED
-    bets = plug_in_bets(x, error, horizon)
+    share, bets = _share(horizon), plug_in_bets(x, error, horizon)
     mean = float(x.mean())
     # Widening an end to take in the sample mean costs no validity; it happens only when samples drift.
     low = 0.0 if side == "upper" else min(_lower_end(x, bets, error, share), mean)
@@ -134,8 +137,8 @@ def betting_interval(
     looking while sampling). `side="upper"` gives [lower_bound, U], `"lower"` [L, upper_bound]. The
     estimate is the sample mean; low and high are in the units of `values`. Depends on the order of
     `values` (see the module). Raises `InputError` for an empty or non-finite sample, values outside the
-    bounds, or an impossible level or side. (The bets depend on the level, so
-    intervals of two levels need not be nested.)
+    bounds, or an impossible level or side. (The bets depend on the level, so intervals of two levels need
+    not be nested.)
 
     Source: WSR, theorem 3 (hedged capital) with bets tuned to n and running intersection; each gambler gets
     half of the error instead of half of the capital, which is the same.
@@ -143,6 +146,32 @@ def betting_interval(
     _check(level, side)
     x = _to_unit(values, lower_bound, upper_bound)
     return _interval(x, (lower_bound, upper_bound), level, side, x.size, "betting")
+
+
+def betting_holds(
+    values: ArrayLike,
+    mean: float,
+    lower_bound: float,
+    upper_bound: float,
+    level: float = 0.95,
+    anytime: bool = False,
+) -> np.ndarray:
+    """Whether `mean` is in the two-sided interval of each of many runs, without finding the intervals.
+
+    `values` is [..., n], the last axis time; the result is boolean [...]. False where one of the gamblers
+    against `mean` got rich: for `betting_interval`, or with `anytime` for the intersection of all intervals
+    of a `BettingSequence` up to n. (Those two widen an end to take in the sample mean; this does not.)
+    Errors as `betting_interval`.
+    """
+    _check(level, "two")
+    unit, m = _unit_runs(values, lower_bound, upper_bound), (mean - lower_bound) / (upper_bound - lower_bound)
+    if not 0.0 <= m <= 1.0:
+        raise InputError(f"mean must lie in [{lower_bound}, {upper_bound}], but is {mean}.")
+    horizon, error = None if anytime else unit.shape[-1], (1.0 - level) / 2
+    bets, share = plug_in_bets(unit, error, horizon), _share(horizon)
+    up = log_capital(unit, bets, m, "greater", share).max(axis=-1)
+    down = log_capital(unit, bets, m, "less", share).max(axis=-1)
+    return np.asarray(np.maximum(up, down) < log_threshold(error))
 
 
 class BettingSequence:
@@ -199,17 +228,15 @@ def betting_path(
     check_fraction("alpha", alpha)
     if horizon is not None:
         check_count("The horizon", horizon, 1)
-    array = np.asarray(values, dtype=np.float64)
-    unit = _to_unit(array.reshape(-1), lower_bound, upper_bound).reshape(array.shape)
+    unit = _unit_runs(values, lower_bound, upper_bound)
     m = (mean0 - lower_bound) / (upper_bound - lower_bound)
     if not 0.0 < m < 1.0:
         raise InputError(
             f"mean0 must lie strictly between {lower_bound} and {upper_bound}, but is {mean0}: "
             "a mean at a bound cannot be tested."
         )
-    if horizon is None:
-        return log_capital(unit, adaptive_bets(unit, m, alternative), m, alternative, SHARE_ANYTIME)
-    return log_capital(unit, plug_in_bets(unit, alpha, horizon), m, alternative, SHARE_FIXED)
+    tuned = adaptive_bets(unit, m, alternative) if horizon is None else plug_in_bets(unit, alpha, horizon)
+    return log_capital(unit, tuned, m, alternative, _share(horizon))
 
 
 def betting_test(
@@ -252,3 +279,9 @@ def _to_unit(values: ArrayLike, lower_bound: float, upper_bound: float, least: i
     """`values` checked against the bounds and mapped affinely onto [0, 1]."""
     array = as_bounded_sample("Values", values, lower_bound, upper_bound, least)
     return np.clip((array - lower_bound) / (upper_bound - lower_bound), 0.0, 1.0)
+
+
+def _unit_runs(values: ArrayLike, lower_bound: float, upper_bound: float) -> np.ndarray:
+    """`_to_unit` for [..., n]; the shape stays."""
+    array = np.asarray(values, dtype=np.float64)
+    return _to_unit(array.reshape(-1), lower_bound, upper_bound).reshape(array.shape)

@@ -61,9 +61,10 @@ def tango_test(worse: int, better: int, pairs: int, margin: float) -> PValue:
     """Non-inferiority: test the claim "P(bad after) - P(bad before) < margin" at fixed n.
 
     Null: the difference is at least `margin`, which is in (0, 1). A small p (statistic far below 0) supports
-    the claim. Approximate: by enumeration at margin .02 the type I error for .05 is .0489 with 3,000 pairs of which
-    5% are discordant, and .060 with 300 pairs when every discordant one got worse
-    (`planning.tango_rejection_rate` tells it for any case). Raises `InputError` for impossible counts or margin. Source: `tango_z`.
+    the claim. Approximate: by enumeration at margin .02 the type I error for .05 is .0489 with 3,000 pairs
+    of which 5% are discordant, and .060 with 300 pairs when every discordant one got worse
+    (`planning.tango_rejection_rate` tells it for any case). Raises `InputError` for impossible counts or
+    margin. Source: `tango_z`.
     """
     _check_pairs(worse, better, pairs)
     check_fraction("The margin", margin)
