@@ -25,7 +25,7 @@ PRONOUNS_AND_RELATIONS = re.compile(
 
 # What may stand right before the base form, and what may not stand before the past tense.
 BEFORE_BASE_ONLY = _words(
-    "to not can can't cannot could must will won't would wouldn't don't didn't did do may let's i'll"
+    "to not can can't cannot could must will won't would wouldn't should don't didn't did do may let's i'll"
 )
 BEFORE_BASE = BEFORE_BASE_ONLY | _words("please never now just i you on, do,")
 BEFORE_ING = _words(
