@@ -15,6 +15,17 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from tinyalign.common.resources import shared_folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `gpu` are skipped, saying so, where there is no CUDA device."""
+    wanting = [item for item in items if item.get_closest_marker("gpu")]
+    if wanting:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in wanting:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device is visible"))
+
+
 @pytest.fixture(scope="session")
 def shared_models() -> Path:
     """The folder with a real model (stories260K); skips, saying so, where it is absent."""

@@ -123,6 +123,13 @@ def build_bridge(
             name=old.name, config=adapter.cfg, submodules=dict(old.submodules)
         )
         if architecture == "GPTNeoForCausalLM":
+            # Hugging Face's own layer norm: one that differs in the last bit flips int8 activations.
+            for norm in (
+                blocks.submodules["ln1"],
+                blocks.submodules["ln2"],
+                adapter.component_mapping["ln_final"],
+            ):
+                norm.use_native_layernorm_autograd = True
             adapter.cfg.use_attn_scale = False
             adapter.cfg.attn_scale = 1.0
             adapter.cfg.attn_types = list(network.config.attention_layers)
@@ -140,6 +147,8 @@ def build_bridge(
     if tokenizer is not None:
         # One convention everywhere: prompts begin as the model's own tokenizer begins them.
         bridge.cfg.default_prepend_bos = bool(bridge.cfg.tokenizer_prepends_bos)
+    if architecture != "GPTNeoForCausalLM":
+        bridge.hook_aliases = {k: v for k, v in bridge.hook_aliases.items() if k != "hook_pos_embed"}
     for hook in [name for name in bridge._hook_registry if is_dead(name, architecture)]:
         # TransformerLens declares these and never acts on them here: adding to one must fail, not do nothing.
         del bridge._hook_registry[hook]

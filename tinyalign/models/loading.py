@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 
@@ -57,7 +57,7 @@ def load(
     found = _find(name_or_path, revision)
     network = _read(found.path)
     chosen = _tokenizer(found, tokenizer)
-    module: torch.nn.Module = network
+    module = cast(torch.nn.Module, network)
     module.to(device=target, dtype=dtype or torch.float32)
     return make_story_model(
         network, chosen, source=found.source, name=found.name, revision=found.revision or _revision(network)
