@@ -3,10 +3,14 @@
 grammar = load_grammar("P1")
 grammar.sample("test", 500, seed=1)        # ContrastPrompts, no two alike
 grammar.space("train", child="test")[0]    # training sentences about test names
+StoryGenerator(("P1",)).story(seed=1, index=0).outcome
+mixture(seed=1, n=1000, violation_rate=0.1)  # texts for a training mixture
 """
 
 from __future__ import annotations
 
+from tinyalign.stories.grammar.check import check_folder, check_grammar, check_plot
+from tinyalign.stories.grammar.check_lexicon import check_leaks, check_lexicon
 from tinyalign.stories.grammar.generator import (
     GeneratedStory,
     StoryCharacter,
@@ -15,17 +19,15 @@ from tinyalign.stories.grammar.generator import (
     StorySpan,
     mixture,
 )
-from tinyalign.stories.grammar.lexicon import SPLITS, Entry, Lexicon, Split, load_lexicon
+from tinyalign.stories.grammar.lengths import LengthReport, equal_length, length_report
+from tinyalign.stories.grammar.lexicon import SPLITS, Entry, Lexicon, Split, load_lexicon, read_lexicon
 from tinyalign.stories.grammar.load import grammar_ids, load_grammar, read_grammar
 from tinyalign.stories.grammar.permutation import SeededPermutation
-from tinyalign.stories.grammar.plot import OUTCOMES, Outcome, plot_ids
+from tinyalign.stories.grammar.plot import OUTCOMES, Outcome, Plot, load_plot, plot_ids, read_plot
 from tinyalign.stories.grammar.prompts import (
     ContrastPrompt,
-    LengthReport,
     PromptGrammar,
     PromptSpace,
-    equal_length,
-    length_report,
 )
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "LengthReport",
     "Lexicon",
     "Outcome",
+    "Plot",
     "PromptGrammar",
     "PromptSpace",
     "SeededPermutation",
@@ -45,12 +48,20 @@ __all__ = [
     "StoryGenerator",
     "StoryQuote",
     "StorySpan",
+    "check_folder",
+    "check_grammar",
+    "check_leaks",
+    "check_lexicon",
+    "check_plot",
     "equal_length",
     "grammar_ids",
     "length_report",
     "load_grammar",
     "load_lexicon",
+    "load_plot",
     "mixture",
     "plot_ids",
     "read_grammar",
+    "read_lexicon",
+    "read_plot",
 ]

@@ -74,11 +74,11 @@ def read_grammar(path: Path, lexicons: Path | None = None) -> PromptGrammar:
     if content["decider"] not in roles:
         raise DataError(f"{path}: decider is {content['decider']!r}, expected one of {', '.join(roles)}.")
     frames = (lexicons or grammars_folder() / "lexicons").parent / "frames"
-    parts: dict[str, Parts] = {}
-    for part, raw in _mapping(content["parts"], path, "parts").items():
+    raw_parts = dict(_mapping(content["parts"], path, "parts"))
+    for part, raw in raw_parts.items():
         if isinstance(raw, str):  # parts that several grammars share lie in files of their own
-            raw = content["parts"][part] = read_yaml(frames / f"{raw}.yaml")
-        parts[part] = _parts(raw, path, f"parts: {part}")
+            raw_parts[part] = read_yaml(frames / f"{raw}.yaml")
+    parts = {part: _parts(raw, path, f"parts: {part}") for part, raw in raw_parts.items()}
     return PromptGrammar(
         id=str(content["id"]),
         name=str(content["name"]),
@@ -93,7 +93,7 @@ def read_grammar(path: Path, lexicons: Path | None = None) -> PromptGrammar:
             name: _decision(name, raw, path)
             for name, raw in _mapping(content["decisions"], path, "decisions").items()
         },
-        content=content,
+        content={**content, "parts": raw_parts},
     )
 
 

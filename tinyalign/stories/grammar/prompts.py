@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -199,11 +200,12 @@ class PromptSpace:
         sizes["decision"] = len(grammar.decisions[self.decision].parts[frames])
         return sizes
 
+    @cached_property
+    def _size(self) -> int:
+        return math.prod(self.radices.values())
+
     def __len__(self) -> int:
-        size = 1
-        for radix in self.radices.values():
-            size *= radix
-        return size
+        return self._size
 
     def __iter__(self) -> Iterator[ContrastPrompt]:
         return (self[index] for index in range(len(self)))
@@ -291,32 +293,3 @@ class PromptSpace:
             else:
                 bound[role] = Person("child", chosen[slot])
         return bound
-
-
-def equal_length(prompt: ContrastPrompt, encode: Callable[[str], list[int]]) -> bool:
-    """Whether clean and corrupted have equally many tokens, and so have the two role swaps."""
-
-    def same(one: str, other: str) -> bool:
-        return len(encode(one)) == len(encode(other))
-
-    return same(prompt.clean, prompt.corrupted) and same(prompt.role_swap_clean, prompt.role_swap_corrupted)
-
-
-@dataclass(frozen=True)
-class LengthReport:
-    """How many of the sampled pairs a tokenizer gives equal lengths: on the plain and on the swapped side."""
-
-    prompts: int
-    equal: int
-    equal_swapped: int
-
-    def to_json(self) -> dict[str, int]:
-        """A JSON-able mapping of all fields."""
-        return asdict(self)
-
-
-def length_report(prompts: list[ContrastPrompt], encode: Callable[[str], list[int]]) -> LengthReport:
-    """Count the prompts whose clean and corrupted sides have equal token length under `encode`."""
-    plain = sum(len(encode(p.clean)) == len(encode(p.corrupted)) for p in prompts)
-    swapped = sum(len(encode(p.role_swap_clean)) == len(encode(p.role_swap_corrupted)) for p in prompts)
-    return LengthReport(len(prompts), plain, swapped)

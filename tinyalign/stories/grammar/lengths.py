@@ -1,0 +1,37 @@
+"""Whether the two sides of a contrast have equally many tokens under a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+
+from tinyalign.stories.grammar.prompts import ContrastPrompt
+
+
+def equal_length(prompt: ContrastPrompt, encode: Callable[[str], list[int]]) -> bool:
+    """Whether clean and corrupted have equally many tokens, and so have the two role swaps."""
+
+    def same(one: str, other: str) -> bool:
+        return len(encode(one)) == len(encode(other))
+
+    return same(prompt.clean, prompt.corrupted) and same(prompt.role_swap_clean, prompt.role_swap_corrupted)
+
+
+@dataclass(frozen=True)
+class LengthReport:
+    """How many of the sampled pairs a tokenizer gives equal lengths: on the plain and on the swapped side."""
+
+    prompts: int
+    equal: int
+    equal_swapped: int
+
+    def to_json(self) -> dict[str, int]:
+        """A JSON-able mapping of all fields."""
+        return asdict(self)
+
+
+def length_report(prompts: list[ContrastPrompt], encode: Callable[[str], list[int]]) -> LengthReport:
+    """Count the prompts whose clean and corrupted sides have equal token length under `encode`."""
+    plain = sum(len(encode(p.clean)) == len(encode(p.corrupted)) for p in prompts)
+    swapped = sum(len(encode(p.role_swap_clean)) == len(encode(p.role_swap_corrupted)) for p in prompts)
+    return LengthReport(len(prompts), plain, swapped)
