@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from tinyalign.common.errors import InputError
-from tinyalign.stories.acts import speech_acts
+from tinyalign.stories.acts import Context, speech_acts
 from tinyalign.stories.annotation import Quote, Story
 from tinyalign.stories.clauses import Clauses
 from tinyalign.stories.events import EventReader
 from tinyalign.stories.reader import Reader
-from tinyalign.stories.speakers import Speakers, vocatives
+from tinyalign.stories.speakers import Speakers, Turn, vocatives
 from tinyalign.stories.text import (
     Span,
     find_quotes,
@@ -40,6 +41,20 @@ def annotate(text: str) -> Story:
     return Story(text, sentences, quotes, reader.cast.characters(), events)
 
 
+_ASKED = re.compile(r"\b(?:asked|asks|begged)\b[^.!?]*\b(?:if|whether|for|to)\b")
+_WISHED = re.compile(r"\b(?:wanted|wants|want|tried|tries|reached|going|about) to\b|\bwanted (?:the|a|some|it)\b")
+
+
+def _context(text: str, span: Span, turn: Turn, quotes: list[Quote]) -> Context:
+    """What was said or told within the 250 characters before the quote."""
+    before = quotes[-1] if quotes and quotes[-1].end > span.start - 250 else None
+    narrated = text[max(before.end if before else 0, span.start - 250) : span.start]
+    acts = before.speech_acts if before else ()
+    asked = "request" in acts or (_ASKED.search(narrated) is not None and not narrated.rstrip().endswith("asked,"))
+    told = "instruction" in acts or (before is not None and "let's" in before.text.lower().replace("\u2019", "'"))
+    return Context(turn.role, asked, told, _WISHED.search(narrated) is not None)
+
+
 def _quotes(
     text: str, spans: list[Span], speakers: Speakers, ranges: list[tuple[int, int]]
 ) -> tuple[Quote, ...]:
@@ -48,9 +63,8 @@ def _quotes(
     for number, (span, turn) in enumerate(zip(spans, speakers.turns, strict=True)):
         while sentence + 1 < len(ranges) and ranges[sentence][1] <= turn.token:
             sentence += 1
-        before = quotes[-1] if quotes else None
-        asked = before is not None and "request" in before.speech_acts and before.end > span.start - 250
-        acts = speech_acts(text[span.start : span.end], speaker=turn.role, asked=asked)
+        context = _context(text, span, turn, quotes)
+        acts = speech_acts(text[span.start : span.end], context)
         quotes.append(
             Quote(
                 start=span.start,

@@ -58,7 +58,9 @@ _FAMILY = frozenset(
 )
 
 
-def _read(name: str) -> dict[str, object]:
+@cache
+def read_lexicon(name: str) -> dict[str, object]:
+    """A file of `data/lexicons` as a mapping. Raises `DataError` if it is missing or damaged."""
     path: Path = data_folder() / "lexicons" / name
     try:
         with path.open(encoding="utf-8") as opened:
@@ -70,18 +72,23 @@ def _read(name: str) -> dict[str, object]:
     return cast("dict[str, object]", value)
 
 
-def _words(source: dict[str, object], key: str, name: str) -> frozenset[str]:
+def words_in(source: dict[str, object], key: str, name: str) -> list[str]:
+    """The list of words under `key` of the lexicon `name`. Raises `DataError` if it is anything else."""
     value = source.get(key)
     if not isinstance(value, list) or not all(isinstance(word, str) for word in value):
         raise DataError(f"The lexicon {name} must give {key!r} as a list of words (quote yes, no, on, off).")
-    return frozenset(cast("list[str]", value))
+    return cast("list[str]", value)
+
+
+def _words(source: dict[str, object], key: str, name: str) -> frozenset[str]:
+    return frozenset(words_in(source, key, name))
 
 
 @cache
 def people() -> People:
     """The lexicon of characters. Raises `DataError` if the file is damaged."""
     name = "people.yaml"
-    source = _read(name)
+    source = read_lexicon(name)
     nouns: dict[str, Noun] = {}
     for role in ROLES:
         groups = source.get(role)
@@ -140,7 +147,7 @@ def _regular_forms(base: str) -> dict[str, str]:
 def verbs() -> Verbs:
     """The lexicon of verbs with all their written forms. Raises `DataError` if the file is damaged."""
     name = "verbs.yaml"
-    source = _read(name)
+    source = read_lexicon(name)
     lemma: dict[str, str] = {}
     form: dict[str, str] = {}
     for base in sorted(_words(source, "regular", name)):
