@@ -68,7 +68,12 @@ class Cast:
 
     def add(self, noun: str, facts: Noun, species: str) -> Figure:
         """A new figure introduced by a noun."""
-        figure = Figure(len(self.figures), noun, facts.role, facts.gender, species, facts.plural, stated=True)
+        # "friend" tells company, not kind: a later noun may still say what the friend is.
+        stated = canonical(noun) not in ("friend", "friends")
+        role = facts.role
+        if not stated and self.figures and self.figures[0].role in ("animal", "other"):
+            role, species = self.figures[0].role, self.figures[0].species
+        figure = Figure(len(self.figures), noun, role, facts.gender, species, facts.plural, stated=stated)
         figure.nouns.add(canonical(noun))
         if facts.role == "child" and not facts.plural:
             figure.nouns.add("child")

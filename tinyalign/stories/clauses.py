@@ -52,7 +52,7 @@ class Clauses:
         previous = self.low(before)
         if form == "gerund" or (form == "participle" and low not in ("come", "run", "become")):
             return previous in ("was", "were", "had", "been", "is", "are", "be", "got", "has", "have")
-        if previous == "to" or previous in _NOT_BEFORE_VERB:
+        if previous == "to" or (previous in _NOT_BEFORE_VERB and not (previous in ("that", "this") and form == "past")):
             return False
         if form == "base" and low not in (
             "put",
@@ -125,9 +125,24 @@ class Clauses:
                 outer = self._head_before(reference.first - 1, clause_start)
                 return outer if outer is not None else None
             return reference
+        if self.low(position) == "," and (apposed := self._apposed(position, clause_start)) is not None:
+            return apposed
         if self.low(position) in _JOINERS or self.low(position) == ",":
             return self._inherit(index, position, clause_start)
         return None
+
+    def _apposed(self, comma: int, clause_start: int) -> Reference | None:
+        """Of "Betsy's friend, a ladybug named Lucy, came" and "Rex, who was big, ran": the one before the comma."""
+        opening = comma - 1
+        while opening >= clause_start and self.low(opening) != ",":
+            opening -= 1
+        first = self.refs.get(opening - 1) if opening >= clause_start else None
+        if first is None:
+            return None
+        if self.low(opening + 1) == "who":
+            return first
+        inner = self.refs.get(comma - 1)
+        return first if inner is not None and inner.ids == first.ids else None
 
     def _head_before(self, position: int, clause_start: int) -> Reference | None:
         head = position - 1

@@ -35,6 +35,8 @@ _COMPOUND = frozenset(
 _ADVERBS = frozenset(
     "then also just finally always never still soon even both all quickly only ever almost once again now".split()
 )
+# Company, not kind: the friend of a bear may be a bear.
+_WEAK = frozenset(("friend", "friends", "pal", "pals", "buddy", "playmate", "classmate", "neighbor"))
 _SUBJECT_BREAKERS = frozenset(
     "in on at to with for of by from about into near behind after before than like around".split()
 )
@@ -139,9 +141,24 @@ class Reader:
         else:
             facts = self._people.nouns.get(base_word(token))
             if facts is not None:
-                self._noun(index, token, facts)
+                if not self._plural_predicate(index, facts):
+                    self._noun(index, token, facts)
             elif self._verbs.lemma.get(low) in self._verbs.certain_speech:
                 self._unknown_speaker(index)
+
+    def _plural_predicate(self, index: int, facts: Noun) -> bool:
+        """ "Ben and Mia are (two) fish": both are."""
+        verb = index - 1
+        while verb > 0 and self._low(verb) not in ("are", "were") and index - verb < 4 and self.tokens[verb].kind == "word":
+            verb -= 1
+        reference = self.refs.get(verb - 1)
+        if self._low(verb) not in ("are", "were") or reference is None or len(reference.ids) < 2 or facts.role == "other":
+            return False
+        word = base_word(self.tokens[index])
+        for member in (self.cast.figures[i] for i in reference.ids):
+            if not member.stated and word not in _WEAK:
+                self.cast.describe(member, word, facts, word if facts.role == "animal" else "human")
+        return True
 
     def _begins_noun(self, index: int) -> bool:
         following = self.tokens[index + 1] if index + 1 < len(self.tokens) else None
@@ -431,6 +448,9 @@ class Reader:
     def _name(self, index: int, token: Token) -> None:
         word = base_word(token)
         figure = self.cast.named(word)
+        if figure is None and self._low(index - 1) in ("named", "called") and self._thing_before(index - 2):
+            figure = self.cast.add_thing(self._low(index - 2))
+            self.cast.give_name(figure, word, token.text.removesuffix("'s").removesuffix("’s"))
         if figure is None:
             figure = self.cast.add_named(
                 word, token.text.removesuffix("'s").removesuffix("’s").removesuffix("'")
@@ -461,12 +481,20 @@ class Reader:
                     self._mention(head, position, figure)
                     break
 
+    def _thing_before(self, head: int) -> bool:
+        """ "a train named ...": a noun that no lexicon of people and animals knows."""
+        if head < 0 or head in self.refs or self.tokens[head].kind != "word" or self._low(head) in _STOP:
+            return False
+        return self._phrase_start(head)[1] in ("a", "an", "the", "his", "her", "one", "their") and not self._is_name(head)
+
     def _unknown_speaker(self, verb: int) -> None:
         """ "the star said": the star speaks, though no lexicon knows it."""
         head = verb - 1
         while head >= 0 and is_adverb(self._low(head)) and head not in self.refs:
             head -= 1
-        if self.tokens[head].kind == "word" and head >= 0 and head not in self.refs:
+        if head >= 0 and self._low(head) in ("and", "then"):
+            head = self._clause_subject(head)
+        if head >= 0 and self.tokens[head].kind == "word" and head not in self.refs:
             first, determiner = self._phrase_start(head)
             if determiner in ("the", "a", "an", "his", "her") and first < head:
                 self._thing(head, first)
@@ -485,6 +513,20 @@ class Reader:
                 and not any(self._is_name(i) for i in range(verb + 2, head + 1))
             ):
                 self._thing(head, verb + 1)
+
+    def _clause_subject(self, joiner: int) -> int:
+        """Of "the green machine was happy and said": the word before the clause's first verb, or -1."""
+        start = joiner
+        while start > 0 and self.tokens[start - 1].kind == "word":
+            start -= 1
+        if self._low(start) not in ("the", "a", "an", "his", "her"):
+            return -1
+        for index in range(start + 1, min(start + 5, joiner)):
+            if index in self.refs:
+                return -1
+            if self._low(index + 1) in self._verbs.form and self._low(index + 1) not in self._verbs.nounlike:
+                return index
+        return -1
 
     def _thing(self, head: int, first: int) -> None:
         word = base_word(self.tokens[head])

@@ -15,6 +15,9 @@ _GREETINGS = frozenset(
     "hi hello hey bye goodbye thank thanks you yes no okay ok sure sorry oh please wow dear welcome morning night look well "
     "bye-bye good stop ouch help come wait".split()
 )
+_FIRM = frozenset(
+    "say ask reply shout yell whisper exclaim answer respond scream call tell mumble murmur mutter".split()
+)
 _TO = frozenset(("to", "at"))
 _CHILDISH = frozenset(("mother", "father", "grandmother", "grandfather"))
 
@@ -101,14 +104,18 @@ class Speakers:
         self._verbs, self._people = verbs(), people()
         places = [index for index, token in enumerate(self.tokens) if token.kind == "quote"]
         self.turns = [Turn(place) for place in places]
-        for number in range(len(self.turns)):
-            self._tag_after(number)
         for number, turn in enumerate(self.turns):
+            if self._introduced(turn.token):
+                self._tag_before(number)
             if turn.tag is None:
+                self._tag_after(number)
+            if turn.tag is None and not turn.silent:
                 self._tag_before(number)
         for number in range(len(self.turns)):
             self._same_turn(number)
+            self._revealed(number)
             self._beat(number)
+            self._calls_parent(number)
         self._replies()
         for number in range(len(self.turns)):
             self._addressee(number)
@@ -127,6 +134,10 @@ class Speakers:
 
     # Tags
 
+    def _introduced(self, place: int) -> bool:
+        """The words before the quote end in "said," or "said to her:" and so belong to it."""
+        return self._low(place - 1) in (",", ":") and self.tokens[place - 1].kind == "mark"
+
     def _tag_after(self, number: int) -> None:
         turn = self.turns[number]
         position = turn.token + 1
@@ -139,8 +150,15 @@ class Speakers:
         verb, reference = self._verb_and_subject(position)
         if verb is None or self._introduces_next(number, verb, reference):
             return
+        if self.texts[number][-1] == "." and not self._firm(verb):
+            return
+        if self.texts[number][-1] in "!?" and not self._firm(verb) and self._low(verb + 1) in (",", "and"):
+            return
         turn.tag, turn.after = verb, True
         self._speak(number, reference, "tag after")
+
+    def _firm(self, verb: int) -> bool:
+        return self.clauses.lemma(verb) in _FIRM
 
     def _verb_and_subject(self, position: int) -> tuple[int | None, Reference | None]:
         start = position
@@ -216,6 +234,12 @@ class Speakers:
     def _tag_before(self, number: int) -> None:
         turn = self.turns[number]
         position = turn.token - 1
+        if position > 0 and self.tokens[position].kind == "break":
+            position -= 1
+            if self._low(position) == "." and self.clauses.lemma(position - 1) in _FIRM:
+                position -= 1  # `Dad says.` on a line of its own
+            elif self._low(position) not in (":", ","):
+                return
         if position < 0 or self.tokens[position].kind in ("break", "quote"):
             return
         last = self.tokens[position]
@@ -407,7 +431,10 @@ class Speakers:
         if any(token.kind == "break" for token in between):
             return
         if before.after or (before.continues is not None and len(between) == 0):
-            ends = sum(token.text in ".!?" for token in between)
+            ends = sum(
+                token.text in ".!?" and self._low(before.token + at) not in ("mr", "mrs", "ms", "dr")
+                for at, token in enumerate(between)
+            )
             if ends > 1 or (ends == 1 and between[-1].text not in ".!?"):
                 return
             turn.continues = number - 1
@@ -423,6 +450,8 @@ class Speakers:
         if turn.speakers or turn.role or turn.silent or turn.tag is not None or turn.continues is not None:
             return
         position = turn.token - 1
+        if position > 0 and self.tokens[position].kind == "break":
+            position -= 1
         if position < 0 or self.tokens[position].text not in (".", "!", ":", ","):
             return
         verb = None
@@ -451,8 +480,27 @@ class Speakers:
                 return
             turn.speakers, turn.evidence = reference.ids, "beat"
 
-    def _paragraph(self, index: int) -> int:
-        return sum(token.kind == "break" for token in self.tokens[:index])
+    def _revealed(self, number: int) -> None:
+        """`Tim heard a voice. "Hello!" It was a small bird.`: the bird speaks."""
+        turn = self.turns[number]
+        if turn.speakers or turn.role or turn.tag is not None or self._low(turn.token + 1) != "it":
+            return
+        before = {token.low for token in self.tokens[max(0, turn.token - 8) : turn.token]}
+        if before & self._people.voices and self._low(turn.token + 2) in ("was", "is"):
+            for index in range(turn.token + 3, min(turn.token + 9, len(self.tokens))):
+                if index in self.reader.refs:
+                    turn.speakers, turn.evidence = self.reader.refs[index].ids, "revealed"
+                    return
+
+    def _calls_parent(self, number: int) -> None:
+        """Untagged words to "Mom": a child speaks; which one, if the story has just one."""
+        turn = self.turns[number]
+        if turn.speakers or turn.role or turn.silent or not self._childish(number):
+            return
+        children = [f for f in self.cast.figures if f.role == "child" and not f.plural and not self._is_called(f, number)]
+        if len(children) == 1:
+            turn.speakers = (children[0].id,)
+        turn.role, turn.evidence = "child", "calls a parent"
 
     def _replies(self) -> None:
         """Untagged quotes on lines of their own between two speakers who take turns."""
@@ -493,6 +541,8 @@ class Speakers:
 
     def _addressee(self, number: int) -> None:
         turn = self.turns[number]
+        if turn.evidence == "silent":
+            return
         named = self._named_addressee(turn) or self._called_figures(number, turn.speakers)
         if named:
             turn.addressees = named
