@@ -36,7 +36,7 @@ _BISECTIONS = 40
 
 
 def _forecasts(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the samples *before* each one, shrunk to 1/2 and 1/4 (WSR, section 3.2).
+    """Mean and variance of the samples *before* each one, shrunk to 1/2 and 1/4 (WSR, theorem 2).
 
     `x` is [..., n] in [0, 1]; both results have its shape.
     """
@@ -54,7 +54,7 @@ def plug_in_bets(x: np.ndarray, error: float, horizon: int | None = None) -> np.
     """Predictable plug-in bets for samples `x` ([..., n] in [0, 1]), not yet truncated; the same shape.
 
     With `horizon` they are tuned to be best at that sample size, without it they stay good at all sizes
-    (WSR, section 4.2, "hedged capital"); both are valid at every size. `error` is alpha over the number of
+    (WSR, section 4, "hedged capital"); both are valid at every size. `error` is alpha over the number of
     processes that share it.
     """
     _, variance = _forecasts(x)
@@ -80,7 +80,7 @@ def log_capital(
     """log capital after each sample of the gambler who bets that the mean is "less" or "greater" than mean0.
 
     `x` and `bets` are [..., n], x in [0, 1]; 0 <= mean0 <= 1; at most `share` < 1 of the capital is risked
-    on a sample (WSR, section 4.2). Falls as mean0 rises for "greater", rises for "less": each factor
+    on a sample (WSR, section 4). Falls as mean0 rises for "greater", rises for "less": each factor
     1 + min(bet, share / m) (x - m) falls in m, which is what makes the interval's ends findable by bisection.
     """
     risk = mean0 if alternative == "greater" else 1.0 - mean0
