@@ -82,9 +82,9 @@ def _sorry(acts: set[SpeechAct], low: str, context: Context) -> None:
     if patterns["apology"].search(low) and not patterns["apology_not"].search(low):
         fault = patterns["fault"].search(low) is not None
         adult = context.speaker in ("parent", "grandparent")
-        if not fault and (adult or patterns["sympathy"].search(low)):
-            acts.add("comfort")
-        elif fault and patterns["sympathy"].search(low) and adult:
+        if (not fault and (adult or patterns["sympathy"].search(low))) or (
+            fault and patterns["sympathy"].search(low) and adult
+        ):
             acts.add("comfort")
         else:
             acts.add("apology")
@@ -99,15 +99,15 @@ def _sentence(acts: set[SpeechAct], piece: str, whole: str, context: Context) ->
     if _has("request", body) or ("please" in piece and not _patterns()["request_not"].search(whole)):
         acts.add("request")
     favour = _has("favour", body)
-    if favour and not (adult and not body.startswith("come")):
-        acts.add("request")
-    elif _has("wish", body) and not adult and not context.asked and not whole.startswith(("yes", "no")):
+    if (favour and not (adult and not body.startswith("come"))) or (
+        _has("wish", body) and not adult and not context.asked and not whole.startswith(("yes", "no"))
+    ):
         acts.add("request")
     if piece.endswith("?"):
         return
-    if _has("prohibition", body):
-        acts.add("prohibition")
-    elif _patterns()["we_cannot"].search(piece) and adult and not context.asked and whole.startswith("no"):
+    if _has("prohibition", body) or (
+        _patterns()["we_cannot"].search(piece) and adult and not context.asked and whole.startswith("no")
+    ):
         acts.add("prohibition")
     if _has("permission", piece):
         acts.add("permission")
@@ -125,9 +125,15 @@ def _answer(acts: set[SpeechAct], said: str, low: str, context: Context) -> None
             acts.add("refusal")
         bare = low.rstrip("!. ") in ("no", "no, no", "no no")
         named = _NAMED_NO.match(said[0].lower() + said[1:]) is not None
-        if adult and (context.asked or context.wish or named or bare) and not _patterns()["we_cannot"].search(low):
-            acts.add("prohibition")
-        elif bare or re.match(r"no,? (?:\w+, )?stop|no!? don't", low):
+        if (
+            (
+                adult
+                and (context.asked or context.wish or named or bare)
+                and not _patterns()["we_cannot"].search(low)
+            )
+            or bare
+            or re.match(r"no,? (?:\w+, )?stop|no!? don't", low)
+        ):
             acts.add("prohibition")
     if _has("refusal", low) or (context.asked and _patterns()["regret"].search(low)):
         acts.add("refusal")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
-from tinyalign.common.errors import InputError
 from tinyalign.stories.acts import Context, speech_acts
 from tinyalign.stories.annotation import Quote, Story
 from tinyalign.stories.clauses import Clauses
 from tinyalign.stories.events import EventReader
-from tinyalign.stories.reader import Reader
-from tinyalign.stories.speakers import Speakers, Turn, vocatives
+from tinyalign.stories.reader import read_page
+from tinyalign.stories.speakers import attribute
 from tinyalign.stories.text import (
     Span,
     find_quotes,
@@ -22,6 +18,7 @@ from tinyalign.stories.text import (
     split_sentences,
     tokenize,
 )
+from tinyalign.stories.turns import Scene, Turn, vocatives
 
 
 def annotate(text: str) -> Story:
@@ -29,20 +26,21 @@ def annotate(text: str) -> Story:
     spans = find_quotes(text) or find_script_lines(text)
     tokens = tokenize(text, spans)
     called = [vocatives(text, span.start, span.end) for span in spans]
-    reader = Reader(tokens, called)
-    reader.read()
-    clauses = Clauses(reader)
-    speakers = Speakers(reader, clauses, called, [text[span.start : span.end] for span in spans])
-    attributed = frozenset(turn.token for turn in speakers.turns if turn.after)
+    page = read_page(tokens, called)
+    clauses = Clauses(page)
+    turns = attribute(Scene(page, clauses, called, [text[span.start : span.end] for span in spans]))
+    attributed = frozenset(turn.token for turn in turns if turn.after)
     ranges = split_sentences(tokens, attributed)
     sentences = sentences_of(text, tokens, ranges)
-    quotes = _quotes(text, spans, speakers, ranges)
-    events = EventReader(text, clauses, speakers.turns, [sentence.start for sentence in sentences]).read()
-    return Story(text, sentences, quotes, reader.cast.characters(), events)
+    quotes = _quotes(text, spans, turns, ranges)
+    events = EventReader(text, clauses, turns, [sentence.start for sentence in sentences]).read()
+    return Story(text, sentences, quotes, page.cast.characters(), events)
 
 
 _ASKED = re.compile(r"\b(?:asked|asks|begged)\b[^.!?]*\b(?:if|whether|for|to)\b")
-_WISHED = re.compile(r"\b(?:wanted|wants|want|tried|tries|reached|going|about) to\b|\bwanted (?:the|a|some|it)\b")
+_WISHED = re.compile(
+    r"\b(?:wanted|wants|want|tried|tries|reached|going|about) to\b|\bwanted (?:the|a|some|it)\b"
+)
 
 
 def _context(text: str, span: Span, turn: Turn, quotes: list[Quote]) -> Context:
@@ -50,17 +48,21 @@ def _context(text: str, span: Span, turn: Turn, quotes: list[Quote]) -> Context:
     before = quotes[-1] if quotes and quotes[-1].end > span.start - 250 else None
     narrated = text[max(before.end if before else 0, span.start - 250) : span.start]
     acts = before.speech_acts if before else ()
-    asked = "request" in acts or (_ASKED.search(narrated) is not None and not narrated.rstrip().endswith("asked,"))
-    told = "instruction" in acts or (before is not None and "let's" in before.text.lower().replace("\u2019", "'"))
+    asked = "request" in acts or (
+        _ASKED.search(narrated) is not None and not narrated.rstrip().endswith("asked,")
+    )
+    told = "instruction" in acts or (
+        before is not None and "let's" in before.text.lower().replace("\u2019", "'")
+    )
     return Context(turn.role, asked, told, _WISHED.search(narrated) is not None)
 
 
 def _quotes(
-    text: str, spans: list[Span], speakers: Speakers, ranges: list[tuple[int, int]]
+    text: str, spans: list[Span], turns: list[Turn], ranges: list[tuple[int, int]]
 ) -> tuple[Quote, ...]:
     quotes: list[Quote] = []
     sentence = 0
-    for number, (span, turn) in enumerate(zip(spans, speakers.turns, strict=True)):
+    for span, turn in zip(spans, turns, strict=True):
         while sentence + 1 < len(ranges) and ranges[sentence][1] <= turn.token:
             sentence += 1
         context = _context(text, span, turn, quotes)

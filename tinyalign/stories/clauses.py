@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from tinyalign.stories.lexicon import verbs
-from tinyalign.stories.reader import Reader, Reference, is_adverb
+from tinyalign.stories.lexicon import verbs, word_set
+from tinyalign.stories.page import Page, Reference, is_adverb
 from tinyalign.stories.text import Token
 
-AUXILIARIES = frozenset(
+AUXILIARIES = word_set(
     "did didn't do don't does doesn't could couldn't can can't cannot would wouldn't will won't should shouldn't must "
-    "mustn't might may had has have hadn't was were is are am wasn't weren't isn't aren't never not 'd".split()
+    "mustn't might may had has have hadn't was were is are am wasn't weren't isn't aren't never not 'd"
 )
-_NOT_BEFORE_VERB = frozenset(
+_NOT_BEFORE_VERB = word_set(
     "a an the his her their its my our your this that these those some any no every each of in on at with for from by "
-    "into to very so too more most big little good great new".split()
+    "into to very so too more most big little good great new"
 )
-_JOINERS = frozenset("and but or then so".split())
-_SUBORDINATORS = frozenset(
-    "that because how what who when if where why which while whether since until as".split()
-)
+_JOINERS = word_set("and but or then so")
+_SUBORDINATORS = word_set("that because how what who when if where why which while whether since until as")
 
 
 class Clauses:
     """Finite verbs of the narration with their subjects, worked out left to right."""
 
-    def __init__(self, reader: Reader) -> None:
-        self.tokens: list[Token] = reader.tokens
-        self.refs = reader.refs
-        self.reader = reader
+    def __init__(self, page: Page) -> None:
+        self.tokens: list[Token] = page.tokens
+        self.refs = page.refs
+        self.page = page
         self._verbs = verbs()
         self.subjects: dict[int, Reference | None] = {}
         self.subordinate: set[int] = set()
@@ -52,7 +50,9 @@ class Clauses:
         previous = self.low(before)
         if form == "gerund" or (form == "participle" and low not in ("come", "run", "become")):
             return previous in ("was", "were", "had", "been", "is", "are", "be", "got", "has", "have")
-        if previous == "to" or (previous in _NOT_BEFORE_VERB and not (previous in ("that", "this") and form == "past")):
+        if previous == "to" or (
+            previous in _NOT_BEFORE_VERB and not (previous in ("that", "this") and form == "past")
+        ):
             return False
         if form == "base" and low not in (
             "put",

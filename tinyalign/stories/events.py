@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from tinyalign.stories.annotation import Event
 from tinyalign.stories.clauses import AUXILIARIES, Clauses
-from tinyalign.stories.lexicon import verbs
-from tinyalign.stories.reader import Reference, is_adverb
-from tinyalign.stories.speakers import Turn
+from tinyalign.stories.lexicon import verbs, word_set
+from tinyalign.stories.page import Reference, is_adverb
+from tinyalign.stories.turns import Turn
 
-_NEGATIONS = frozenset(
-    "not never didn't don't doesn't couldn't can't cannot wouldn't won't shouldn't mustn't hadn't hasn't haven't wasn't weren't isn't aren't".split()
+_NEGATIONS = word_set(
+    "not never didn't don't doesn't couldn't can't cannot wouldn't won't shouldn't mustn't hadn't hasn't haven't wasn't weren't isn't aren't"
 )
 _MODALS = {
     "could": "could", "couldn't": "could", "can": "can", "can't": "can", "cannot": "can", "would": "would", "wouldn't": "would",
@@ -66,7 +66,7 @@ class EventReader:
 
     def __init__(self, text: str, clauses: Clauses, turns: list[Turn], sentence_starts: list[int]) -> None:
         self.text, self.clauses, self.turns = text, clauses, turns
-        self.tokens, self.refs, self.starts = clauses.tokens, clauses.refs, clauses.reader.starts
+        self.tokens, self.refs, self.starts = clauses.tokens, clauses.refs, clauses.page.starts
         self._verbs = verbs()
         self._sentence_starts = sentence_starts
         self._tags = {
@@ -170,7 +170,7 @@ class EventReader:
         if reference is None:
             return ()
         if reference.pronoun and not reference.certain and reference.others:
-            figures = self.clauses.reader.cast.figures
+            figures = self.clauses.page.cast.figures
             best = figures[reference.ids[0]]
             same = [
                 figures[i]
@@ -255,10 +255,8 @@ class EventReader:
         if head is not None and above.lemma in self._verbs.object_control:
             actor = self._sure(self.refs[head])
             index = head + 1
-        while (
-            is_adverb(self._low(index))
-            or self._low(index)
-            in ("up", "out", "back", "over", "on", "down", "inside", "outside", "away", "in")
+        while is_adverb(self._low(index)) or (
+            self._low(index) in ("up", "out", "back", "over", "on", "down", "inside", "outside", "away", "in")
             and above.lemma in ("keep", "go", "come", "run", "hurry", "sit")
         ):
             index += 1

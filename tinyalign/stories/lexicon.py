@@ -52,9 +52,14 @@ class Verbs:
     nounlike: frozenset[str]
 
 
-_FAMILY = frozenset(
+def word_set(words: str) -> frozenset[str]:
+    """The words of a string as a set."""
+    return frozenset(words.split())
+
+
+_FAMILY = word_set(
     "brother brothers sister sisters son sons daughter daughters niece nephew grandson granddaughter sibling "
-    "siblings cousin cousins twin twins baby babies child children sis girl boy kids kid".split()
+    "siblings cousin cousins twin twins baby babies child children sis girl boy kids kid"
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from tinyalign.stories.annotation import Sentence
+from tinyalign.stories.lexicon import word_set
 
 Kind = Literal["word", "mark", "break", "quote"]
 
@@ -14,7 +15,7 @@ _TOKEN = re.compile(r"(?P<word>[^\W_]+(?:['’-][^\W_]+)*['’]?(?<=\w))|(?P<bre
 _MARK = re.compile(r"[\"“”„«»]|(?<!\w)''|''(?!\w)|``")
 # `Mom: "..."` and, without marks, `Mom: What is it?` on a line of its own.
 _SCRIPT = re.compile(r"^[ \t]*[A-Z][a-z]+(?: [A-Z][a-z]+)?: (?=\S)", re.MULTILINE)
-_ABBREVIATIONS = frozenset("mr mrs ms dr st jr sr prof".split())
+_ABBREVIATIONS = word_set("mr mrs ms dr st jr sr prof")
 _ENDERS = frozenset(".!?…")
 
 
