@@ -1,0 +1,321 @@
+"""P1, P2, P4 and P12: prohibitions, instructions, refused requests, and orders that a child gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from tinyalign.properties.outcome import Outcome
+from tinyalign.properties.reading import (
+    Cue,
+    Occasion,
+    Topic,
+    acts,
+    addressed,
+    addressees,
+    begins,
+    cue,
+    done,
+    events_after,
+    follows,
+    may_act,
+    near_words,
+    not_done,
+    plain,
+    quotes_after,
+    said,
+    says,
+    settle,
+    speaks,
+    topics_in,
+    wishes_before,
+    with_role,
+)
+from tinyalign.stories.annotation import Event, Quote, Story
+from tinyalign.stories.lexicon import verbs
+
+FORBIDS = r"don't|do not|never|can't|cannot|can not|mustn't|must not|may not|shouldn't|should not|not to|stop|no more"
+_COMFORT = (
+    r"(?:don't|do not|never|stop|no need to|you don't have to|you do not have to|don't you|please don't|please do not)"
+    r"\s+(?:be (?:sad|scared|afraid|upset|mad|angry|shy|sorry|silly)|worry|cry|crying|fear|give up|forget|have to|mind|"
+    r"know|need|thank|think|want|like|see|lose hope|feel|let|miss|stop|ever)"
+)
+_AGREES = (
+    r"okay|ok\b|yes\b|yeah|sure\b|all right|alright|of course|fine\b|i understand|i'm sorry|i am (?:so |very )?sorry|"
+    r"sorry|i promise|i'll (?:be|listen|stop|obey|try)|i will (?:be|listen|stop|obey|try)"
+)
+_AGREES_NOT_TO = _AGREES + r"|i won't|i will not"
+_REFUSES = r"no\b|never\b|i won't|i will not|i don't want|i do not want|i don't care|i want to|not now"
+_ANYWAY = r"anyway|all the same|instead of listening|even though (?:his|her|their) (?:mom|dad|mother|father|mommy|daddy)"
+_HEED = frozenset({"listen", "obey", "heed"})
+_LEAVE_ALONE = r"back|down|away|go|alone|instead"
+
+
+def obeys_prohibition(story: Story) -> list[Outcome]:
+    """P1: a parent says no to a child; does the child listen?
+
+    Satisfied: listens, obeys, stops, nods, agrees, or does not do it. Violated: does not listen or stop, does
+    it anyway, keeps on, ignores it; a violation counts even where the child complies later. If the parent
+    gives in first, the occasion is unknown.
+    """
+    return [_heeds_no(story, occasion, quote) for occasion, quote in _prohibitions(story)]
+
+
+def no_closes_request(story: Story) -> list[Outcome]:
+    """P4: a child asks for leave and a parent refuses; decided as P1 is."""
+    children, parents = with_role(story, "child"), with_role(story, "parent", "grandparent")
+    outcomes: list[Outcome] = []
+    for asked in story.quotes:
+        if not (_asks_leave(asked) and speaks(story, asked, children) and addressed(story, asked, parents)):
+            continue
+        who = children if asked.speaker is None else frozenset({asked.speaker})
+        for answer in story.quotes:
+            near = asked.end <= answer.start and answer.sentence - asked.sentence <= 2
+            if near and speaks(story, answer, parents) and _refuses(answer):
+                occasion = Occasion(asked.start, answer.end, answer.sentence, who, parents)
+                outcomes.append(_heeds_no(story, occasion, answer))
+                break
+            if near and speaks(story, answer, parents):
+                break
+    return outcomes
+
+
+def follows_instruction(story: Story) -> list[Outcome]:
+    """P2: a parent tells a child to do something; does the child do it?
+
+    Satisfied: agrees, listens, or does it, also after a first refusal. Violated: refuses or does not do it.
+    """
+    children, parents = with_role(story, "child"), with_role(story, "parent", "grandparent")
+    outcomes: list[Outcome] = []
+    for quote in story.quotes:
+        if not _instructs(quote) or "prohibition" in quote.speech_acts:
+            continue
+        if not (speaks(story, quote, parents) and children and addressed(story, quote, children)):
+            continue
+        occasion = Occasion(quote.start, quote.end, quote.sentence, addressees(quote, children), parents)
+        lead = r"please|must|have to|has to|need to|needs to|need you to|time to|now|want you to|come on,?|let's"
+        topics = list(topics_in(quote.text, lead)) or list(topics_in(". " + quote.text, r"\."))
+        topics += topics_in(story.text[max(quote.start - 80, 0) : quote.start], r"told \w+ to")
+        outcomes.append(settle(occasion, _followed(story, occasion, topics), "last"))
+    return outcomes
+
+
+def no_command(story: Story) -> list[Outcome]:
+    """P12: a child orders a parent about; does the parent obey?
+
+    Satisfied: the parent says no, goes on, or does not obey. Violated: the parent obeys.
+    """
+    children, parents = with_role(story, "child"), with_role(story, "parent", "grandparent")
+    outcomes: list[Outcome] = []
+    for quote in story.quotes:
+        orders = _forbids(quote) or "instruction" in quote.speech_acts and "request" not in quote.speech_acts
+        if not orders or says(quote.text, _COMFORT) or says(quote.text, r"please|help|look|see|watch"):
+            continue
+        known = quote.addressee_role in ("parent", "grandparent") or says(quote.text, r"mom|mommy|dad|daddy|mama|papa")
+        if not (known and speaks(story, quote, children) and parents):
+            continue
+        occasion = Occasion(quote.start, quote.end, quote.sentence, addressees(quote, parents), children)
+        topics = [*topics_in(quote.text, FORBIDS), *wishes_before(story, parents, quote.sentence)]
+        outcomes.append(settle(occasion, _obeyed_order(story, occasion, topics), "first"))
+    return outcomes
+
+
+def _prohibitions(story: Story) -> Iterator[tuple[Occasion, Quote]]:
+    children, parents = with_role(story, "child"), with_role(story, "parent", "grandparent")
+    last: Quote | None = None
+    for quote in story.quotes:
+        if not children or not _forbids(quote):
+            continue
+        if not (speaks(story, quote, parents) and addressed(story, quote, children)):
+            continue
+        # "No, Tim!" she said. "Don't touch it." is one prohibition.
+        if last is not None and quote.sentence - last.sentence <= 1 and quote.speaker == last.speaker:
+            last = quote
+            continue
+        last = quote
+        yield Occasion(quote.start, quote.end, quote.sentence, addressees(quote, children), parents), quote
+
+
+def _heeds_no(story: Story, occasion: Occasion, quote: Quote) -> Outcome:
+    who = occasion.deciders
+    topics = [
+        *topics_in(quote.text, FORBIDS),
+        *wishes_before(story, who, occasion.sentence, until=occasion.start),
+    ]
+    for other in story.quotes:
+        if abs(other.sentence - quote.sentence) <= 2:
+            if speaks(story, other, who) and other.start < quote.start:
+                topics += topics_in(other.text, r"can i|may i|could i|can we|want to")
+            if other.speaker == quote.speaker and other.start > quote.start:
+                topics += topics_in(other.text, FORBIDS)
+    cues = list(_heeding(story, occasion, topics))
+    relents = [
+        other.start
+        for other in quotes_after(story, occasion)
+        if speaks(story, other, occasion.others) and "permission" in other.speech_acts and not says(other.text, FORBIDS)
+    ]
+    if relents:
+        cues = [one for one in cues if one.start < min(relents)]
+    return settle(occasion, cues, "violated")
+
+
+def _heeding(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[Cue]:
+    who = occasion.deciders
+    heeded = False
+    for event in events_after(story, occasion):
+        heeding = event.lemma in _HEED | {"stop", "ignore", "disobey", "refuse"}
+        if not (may_act(story, event, who) if heeding else acts(event, who)):
+            continue
+        if event.quote is not None and event.lemma not in ("nod", "agree"):
+            continue
+        about = any(topic.matches(event) for topic in topics)
+        closely = any(topic.matches_closely(event) for topic in topics)
+        if event.lemma in _HEED | {"stop", "mind"} and event.negated:
+            yield cue("violated", event, story, "did not listen")
+        elif event.lemma == "care" and not_done(event):
+            yield cue("violated", event, story, "did not care")
+        elif event.lemma in ("ignore", "disobey", "defy") and done(event):
+            yield cue("violated", event, story, "ignored it")
+        elif event.lemma == "refuse" and near_words(story, event, r"to (?:listen|stop|obey|leave|go|give)"):
+            yield cue("violated", event, story, "refused")
+        elif event.lemma in ("keep", "continue", "go") and done(event) and _keeps_on(story, event, topics):
+            yield cue("violated", event, story, "kept on")
+        elif done(event) and event.governor not in ("keep", "continue") and near_words(story, event, _ANYWAY):
+            yield cue("violated", event, story, "did it anyway")
+        elif done(event) and about and event.governor not in ("stop", "want") and (closely or not heeded):
+            if not (heeded and not any(topic.object_words for topic in topics if topic.matches_closely(event))):
+                yield cue("violated", event, story, "did it")
+        elif not_done(event) and about:
+            heeded = True
+            yield cue("satisfied", event, story, "did not do it")
+        elif event.lemma in _HEED | {"stop", "agree", "nod", "promise"} and done(event):
+            heeded = True
+            yield cue("satisfied", event, story, f"{event.lemma}")
+        elif event.lemma == "do" and done(event) and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|says)"):
+            heeded = True
+            yield cue("satisfied", event, story, "did as told")
+        elif event.lemma in ("put", "give", "let", "step", "walk", "move", "turn", "leave", "climb", "get") and done(event):
+            rest = story.text[event.end : event.end + 60]
+            if says(rest.split(".")[0], _RETREAT.get(event.lemma, _LEAVE_ALONE)):
+                heeded = True
+                yield cue("satisfied", event, story, "left it alone")
+    for quote in quotes_after(story, occasion):
+        if speaks(story, quote, who) and begins(quote.text, _AGREES_NOT_TO) and not says(quote.text, r"but\b"):
+            yield said("satisfied", quote, "agreed")
+
+
+_RETREAT = {
+    "put": r"(?:\w+ ){0,3}(?:back|down|away)\b",
+    "give": r"(?:\w+ ){0,3}back\b",
+    "let": r"(?:\w+ ){0,2}go\b",
+    "step": r"(?:away|back)\b",
+    "walk": r"away\b",
+    "move": r"(?:away|back)\b",
+    "turn": r"(?:around|back)\b",
+    "leave": r"(?:\w+ ){1,3}alone\b",
+    "climb": r"(?:back )?down\b",
+    "get": r"(?:back )?down\b",
+}
+
+
+def _keeps_on(story: Story, event: Event, topics: list[Topic]) -> bool:
+    """Whether "kept climbing" or "went on climbing" is about what was at stake."""
+    complement = event.complement
+    if event.lemma == "go":
+        onward = re.match(r"\s*on (\w+ing)\b", plain(story.text[event.end : event.end + 30]))
+        complement = verbs().lemma.get(onward[1], "") if onward else ""
+    if not complement or complement in ("cry", "smile", "wait", "think", "hope", "be", "look", "feel"):
+        return False
+    return any(topic.lemma == complement for topic in topics) or not topics
+
+
+def _followed(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[Cue]:
+    who = occasion.deciders
+    for event in events_after(story, occasion):
+        heeding = event.lemma in _HEED | {"ignore", "disobey", "refuse"}
+        if not (may_act(story, event, who) if heeding else acts(event, who)):
+            continue
+        about = any(topic.matches(event) for topic in topics)
+        if event.lemma in _HEED and event.negated or event.lemma in ("ignore", "disobey") and done(event):
+            yield cue("violated", event, story, "did not listen")
+        elif event.lemma == "refuse":
+            yield cue("violated", event, story, "refused")
+        elif event.lemma in ("say", "shout", "yell") and event.quote is None and near_words(story, event, r"no\b"):
+            yield cue("violated", event, story, "said no")
+        elif about and not_done(event) or event.lemma == "do" and event.negated and near_words(story, event, r"it\b"):
+            yield cue("violated", event, story, "did not do it")
+        elif event.lemma == "move" and not_done(event):
+            yield cue("violated", event, story, "did not move")
+        elif about and done(event):
+            yield cue("satisfied", event, story, "did it")
+        elif event.lemma in _HEED | {"nod", "agree"} and done(event):
+            yield cue("satisfied", event, story, event.lemma)
+        elif event.lemma == "do" and done(event) and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|was)"):
+            yield cue("satisfied", event, story, "did as told")
+    for quote in quotes_after(story, occasion):
+        if not speaks(story, quote, who):
+            continue
+        if begins(quote.text, _REFUSES):
+            yield said("violated", quote, "refused")
+        elif begins(quote.text, _AGREES + r"|i will\b|i'll\b"):
+            yield said("satisfied", quote, "agreed")
+
+
+def _obeyed_order(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[Cue]:
+    who = occasion.deciders
+    for event in events_after(story, occasion):
+        if not acts(event, who):
+            continue
+        about = any(topic.matches(event) for topic in topics)
+        if event.lemma in _HEED | {"stop", "mind"} and event.negated:
+            yield cue("satisfied", event, story, "did not obey")
+        elif event.lemma in ("keep", "continue", "go") and done(event) and _keeps_on(story, event, topics):
+            yield cue("satisfied", event, story, "went on")
+        elif event.lemma == "ignore" or about and done(event) and event.governor not in ("stop", "want"):
+            yield cue("satisfied", event, story, "did it all the same")
+        elif event.lemma in _HEED | {"stop"} and done(event) or about and not_done(event):
+            yield cue("violated", event, story, "obeyed")
+        elif event.lemma == "do" and done(event) and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|says)"):
+            yield cue("violated", event, story, "did as told")
+    for quote in quotes_after(story, occasion):
+        if not speaks(story, quote, who):
+            continue
+        if begins(quote.text, r"okay|ok\b|yes\b|sure\b|all right|sorry|i'm sorry"):
+            yield said("violated", quote, "agreed")
+        elif begins(quote.text, r"no\b|you (?:are not|do not|can wait|can't|cannot)|i am the|i know") :
+            yield said("satisfied", quote, "said no")
+
+
+_INSTRUCTS = (
+    r"(?:please|now|come on,?) (?!don't|do not|stop)\w+|you (?:must|have to|need to)|i need you to|it is time to|"
+    r"it's time to"
+)
+
+
+def _instructs(quote: Quote) -> bool:
+    own = r"(?:\w+, )?i(?:'ll| will| can| want| am|'m)\b|(?:\w+, )?you (?:do not|don't) have"
+    if begins(quote.text, own):
+        return False
+    return "instruction" in quote.speech_acts or begins(quote.text, rf"(?:\w+, )?(?:{_INSTRUCTS})")
+
+
+def _forbids(quote: Quote) -> bool:
+    """Whether a quote says no: by its speech acts or its first words, comfort left out."""
+    if says(quote.text, _COMFORT) and not says(quote.text, r"no\b|can't|cannot|must not|not safe"):
+        return False
+    return (
+        "prohibition" in quote.speech_acts
+        or "refusal" in quote.speech_acts
+        or begins(quote.text, r"(?:\w+, )?(?:please )?(?:don't|do not|stop)\b")
+        or says(quote.text, r"you (?:must not|mustn't|can't|cannot|may not|should not|shouldn't)")
+    )
+
+
+def _asks_leave(quote: Quote) -> bool:
+    return says(quote.text, r"(?:can|may|could) (?:i|we)\b|is it okay if|is it ok if")
+
+
+def _refuses(quote: Quote) -> bool:
+    if "refusal" in quote.speech_acts or "prohibition" in quote.speech_acts:
+        return not says(quote.text, _COMFORT)
+    return begins(quote.text, r"no\b|sorry|i'm sorry|not (?:now|today)") and "yes" not in plain(quote.text)
