@@ -1,4 +1,4 @@
-"""An independent forward pass of llama2.c's Llama in plain numpy, float64: interleaved rotary, no batching."""
+"""An independent forward pass of llama2.c's Llama in plain numpy, float64: interleaved rotary, unbatched."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_edits_of_weights_reach_the_bridge() -> None:
     assert not torch.allclose(model.bridge(ids), before), name
     torch.testing.assert_close(model.bridge(ids), model.network(ids).logits, rtol=0, atol=1e-5)
     with pytest.raises(InputError, match="set_trits"):
-        setattr(layer, "weight", torch.zeros(1))
+        layer.weight = torch.zeros(1)
 
 
 def test_networks_differ_by_seed() -> None:

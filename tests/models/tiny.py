@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from transformers import GPTNeoConfig, GPTNeoForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+from transformers import GPTNeoConfig, GPTNeoForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from tinyalign.models import StoryModel, ternarize
 from tinyalign.models.story_model import make_story_model
@@ -12,7 +14,7 @@ KINDS = ("neo", "llama", "llama-gqa", "neo-ternary", "llama-ternary", "llama-gqa
 D_VOCAB = 96
 
 
-def network(kind: str, seed: int = 0) -> PreTrainedModel:
+def network(kind: str, seed: int = 0) -> Any:
     """A float network: `neo` (window 8 of context 64), `llama`, or `llama-gqa` (2 key/value heads of 4)."""
     torch.manual_seed(seed)
     if kind == "neo":
@@ -38,6 +40,7 @@ def network(kind: str, seed: int = 0) -> PreTrainedModel:
         intermediate_size=64,
         max_position_embeddings=64,
         initializer_range=0.2,
+        rms_norm_eps=1e-5,
         tie_word_embeddings=kind == "llama",
     )
     config._attn_implementation = "eager"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,6 +37,18 @@ __all__ = [
     "models",
     "ternarize",
 ]
+
+
+class _CallablePackage(ModuleType):
+    """`tinyalign.models` is this room and, called, the list of models: both are public names."""
+
+    def __call__(self) -> list[ModelInfo]:
+        from tinyalign.models.catalogue import models
+
+        return models()
+
+
+sys.modules[__name__].__class__ = _CallablePackage
 
 
 def __getattr__(name: str) -> Any:

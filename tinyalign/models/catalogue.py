@@ -133,13 +133,15 @@ def models() -> list[ModelInfo]:
 
     rows = [_embedded_info(name) for name in embedded_names()]
     shared = "llama2.c file in the shared models folder"
-    rows += [ModelInfo(name, (), "260K", 32, 512, "MIT", True, shared) for name in _shared_names()]
+    rows += [ModelInfo(name, (), "260K", 32.0, 512, "MIT", True, shared) for name in _shared_names()]
     for entry in HUB:
         here = local_copy(entry) is not None or cached(entry)
         source = f"Hugging Face hub, {entry.repository}" + (f", {entry.file}" if entry.file else "")
         licence = "MIT" if entry.file else "see the hub page"
         rows.append(
-            ModelInfo(entry.name, (entry.alias,), entry.parameters, 32, entry.d_vocab, licence, here, source)
+            ModelInfo(
+                entry.name, (entry.alias,), entry.parameters, 32.0, entry.d_vocab, licence, here, source
+            )
         )
     return rows
 

@@ -23,7 +23,7 @@ def convert(
     source: str | Path,
     target: str | Path,
     *,
-    bits: float | None = None,
+    bits: int | float | None = None,
     mapping: str | Path | None = None,
     tokenizer: TokenizerChoice = None,
 ) -> StoryModel:

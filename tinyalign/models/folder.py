@@ -45,13 +45,17 @@ def read_folder(folder: str | Path) -> PreTrainedModel:
     check_finite(tensors, str(folder))
     quantization = config.get("quantization_config")
     network = empty_network(config)
-    bits = float((config.get("tinyalign") or {}).get("bits", 1.58))
+    stated = config.get("tinyalign")
+    bits = stated.get("bits", 1.58) if isinstance(stated, dict) else 1.58
     if quantization is not None:
         _check_quantization(quantization, folder)
         tensors = _install_ternary(network, tensors, quantization, 1 if bits == 1 else 1.58, folder)
     load_into(
         network, {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}, str(folder)
     )
+    if isinstance(config.get("tinyalign"), dict):
+        # What a saved copy remembers of its origin; not part of the shape.
+        network.config.tinyalign = config["tinyalign"]
     return network
 
 

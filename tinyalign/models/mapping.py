@@ -162,11 +162,18 @@ def read_foreign(path: str | Path, mapping: Mapping) -> PreTrainedModel:
         )
     quantise = _QUANTISERS[mapping.quantiser]
     if quantise is not None:
-        for name in [n for n, m in network.named_modules() if isinstance(m, torch.nn.Linear)]:
-            if name != "lm_head":
-                bias = state.pop(f"{name}.bias", None)
-                weight = state.pop(f"{name}.weight")
-                network.set_submodule(name, TernaryLinear.from_quantized(quantise(weight), bias=bias))
+        linears = {n: m for n, m in network.named_modules() if isinstance(m, torch.nn.Linear)}
+        for name, linear in linears.items():
+            if name == "lm_head":
+                continue
+            bias = state.pop(f"{name}.bias", None)
+            weight = state.pop(f"{name}.weight")
+            if weight.shape != linear.weight.shape:
+                raise CheckpointError(
+                    f"{path.name}: {name} has shape {tuple(weight.shape)} where the mapping's dimensions ask "
+                    f"for {tuple(linear.weight.shape)}; is it stored transposed?"
+                )
+            network.set_submodule(name, TernaryLinear.from_quantized(quantise(weight), bias=bias))
     load_into(network, state, path.name)
     return network
 
