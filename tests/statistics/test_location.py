@@ -30,6 +30,15 @@ def test_the_median_interval_is_the_narrowest_pair_of_ranks_that_covers(n: int, 
     assert binom.cdf(rank - 1, n, 0.5) <= tail < binom.cdf(rank, n, 0.5)
 
 
+@pytest.mark.parametrize(
+    ("n", "level", "rank"), [(2, 0.5, 1), (3, 0.75, 1), (6, 0.95, 1), (10, 0.95, 2), (20, 0.95, 6)]
+)
+def test_the_ranks_of_printed_tables(n: int, level: float, rank: int) -> None:
+    # The first two have exactly the level; the others stand in every table of order-statistic intervals.
+    interval = median_interval(np.arange(1, n + 1), level)
+    assert (interval.low, interval.high) == (rank, n + 1 - rank)
+
+
 @given(st.lists(st.floats(-100, 100), min_size=6, max_size=40))
 def test_the_median_interval_ignores_order_and_mirrors(values: list[float]) -> None:
     interval, shuffled = median_interval(values), median_interval(values[::-1])
