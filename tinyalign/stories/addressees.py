@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
 from tinyalign.stories.lexicon import people, word_set
 from tinyalign.stories.turns import Scene, Turn
 
 _TO = frozenset(("to", "at"))
+# A cry to nobody in particular.
+_EXCLAIMED = re.compile(r"(?:oh,? no|oh,? wow|ouch|ow\b|yuck|yum|help|ew+\b|wow|oops)")
+# Tokens: how far apart two quotes of one conversation lie, and how far a scene reaches.
+_NEAR_QUOTE, _SCENE = 60, 45
 _DIRECT = word_set(
-    "ask tell warn thank remind beg answer greet scold comfort reassure order command invite assure encourage "
-    "request advise"
+    "ask tell warn thank remind beg answer greet scold comfort reassure order command invite "
+    "assure encourage request advise"
 )
 
 
@@ -42,44 +48,37 @@ class Addressees:
             and self.scene.figures[turn.speakers[0]].role in ("parent", "grandparent")
         ):
             turn.addressee_role = "child"
-        near = []
-        for other in (number - 1, number + 1):
-            if (
-                0 <= other < len(self.scene.turns)
-                and self.scene.turns[other].speakers
-                and self.scene.turns[other].speakers != turn.speakers
-            ):
-                if abs(self.scene.turns[other].token - turn.token) < 60:
-                    near.append(self.scene.turns[other].speakers)
-        if near and turn.speakers:
-            turn.addressees = near[0]
+        if turn.speakers and (partner := self._partner(number)):
+            turn.addressees = partner
             return
-        if turn.speakers and turn.continues is None:
+        exclaimed = _EXCLAIMED.match(self.scene.texts[number].lower()) is not None
+        if turn.speakers and turn.continues is None and not exclaimed:
             self._listener(turn)
         if turn.continues is not None and not turn.addressees:
-            turn.addressees, turn.addressee_role = (
-                self.scene.turns[turn.continues].addressees,
-                self.scene.turns[turn.continues].addressee_role,
-            )
+            first = self.scene.turns[turn.continues]
+            turn.addressees, turn.addressee_role = first.addressees, first.addressee_role
+
+    def _partner(self, number: int) -> tuple[int, ...]:
+        """Who speaks right before or right after this quote, if near and somebody else."""
+        turns = self.scene.turns
+        for other in (number - 1, number + 1):
+            if 0 <= other < len(turns) and abs(turns[other].token - turns[number].token) < _NEAR_QUOTE:
+                speakers = turns[other].speakers
+                if speakers and speakers != turns[number].speakers:
+                    return speakers
+        return ()
 
     def _listener(self, turn: Turn) -> None:
         """Nobody answers: the other figure of the scene, if there is just one (or all are alike)."""
-        scene = [
-            figure
-            for figure in self.scene.figures
-            if figure.id not in turn.speakers
-            and not figure.plural
-            and figure.species != "thing"
-            and any(
-                abs(head - turn.token) < 45 and figure.id in ref.ids
-                for head, ref in self.scene.page.refs.items()
-            )
-        ]
-        roles = {figure.role for figure in scene}
-        if len(scene) == 1:
-            turn.addressees = (scene[0].id,)
-        elif len(roles) == 1:
-            turn.addressee_role = roles.pop()
+        refs = self.scene.page.refs
+        nearby = range(max(0, turn.token - _SCENE), turn.token + _SCENE)
+        ids = dict.fromkeys(i for head in nearby if head in refs for i in refs[head].ids)
+        others = [self.scene.figures[i] for i in ids if i not in turn.speakers]
+        others = [figure for figure in others if not figure.plural and figure.species != "thing"]
+        if len(others) == 1:
+            turn.addressees = (others[0].id,)
+        else:
+            turn.addressee_role = self.scene.shared_role(figure.id for figure in others)
 
     def _named_addressee(self, turn: Turn) -> tuple[int, ...]:
         """ "asked his mom", "said to Tom", "called out to the dog"."""

@@ -1,4 +1,4 @@
-"""The annotator: a story's text in, a frozen `Story` out; and a stream of JSON lines for the command line."""
+"""The annotator: a story's text in, a frozen `Story` out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tinyalign.stories.acts import Context, speech_acts
 from tinyalign.stories.annotation import Quote, Story
 from tinyalign.stories.clauses import Clauses
 from tinyalign.stories.events import EventReader
+from tinyalign.stories.page import Page, base_word, unpossessed
 from tinyalign.stories.reader import read_page
 from tinyalign.stories.speakers import attribute
 from tinyalign.stories.text import (
@@ -17,6 +18,7 @@ from tinyalign.stories.text import (
     sentences_of,
     split_sentences,
     tokenize,
+    words_of,
 )
 from tinyalign.stories.turns import Scene, Turn, vocatives
 
@@ -29,6 +31,7 @@ def annotate(text: str) -> Story:
     page = read_page(tokens, called)
     clauses = Clauses(page)
     turns = attribute(Scene(page, clauses, called, [text[span.start : span.end] for span in spans]))
+    _quoted_mentions(page, text, spans)
     attributed = frozenset(turn.token for turn in turns if turn.after)
     ranges = split_sentences(tokens, attributed)
     sentences = sentences_of(text, tokens, ranges)
@@ -38,9 +41,20 @@ def annotate(text: str) -> Story:
 
 
 _ASKED = re.compile(r"\b(?:asked|asks|begged)\b[^.!?]*\b(?:if|whether|for|to)\b")
+# Of a longer quote only so many characters are searched for speech acts: time stays linear on any text.
+_LONGEST_READ = 2000
 _WISHED = re.compile(
     r"\b(?:wanted|wants|want|tried|tries|reached|going|about) to\b|\bwanted (?:the|a|some|it)\b"
 )
+
+
+def _quoted_mentions(page: Page, text: str, spans: list[Span]) -> None:
+    """Add the names that are spoken inside quotes to the mentions of whom they name."""
+    for span in spans:
+        for token in words_of(text, span.start, span.end):
+            figure = page.cast.named(base_word(token)) if token.text[0].isupper() else None
+            if figure is not None:
+                figure.mentions.append((token.start, token.start + len(unpossessed(token.text))))
 
 
 def _context(text: str, span: Span, turn: Turn, quotes: list[Quote]) -> Context:
@@ -66,7 +80,7 @@ def _quotes(
         while sentence + 1 < len(ranges) and ranges[sentence][1] <= turn.token:
             sentence += 1
         context = _context(text, span, turn, quotes)
-        acts = speech_acts(text[span.start : span.end], context)
+        acts = speech_acts(text[span.start : min(span.end, span.start + _LONGEST_READ)], context)
         quotes.append(
             Quote(
                 start=span.start,

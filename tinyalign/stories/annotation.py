@@ -52,8 +52,8 @@ class Character:
     other talking things, teachers, neighbours and strangers are `other`; friends and siblings are children
     unless the story says otherwise.
     `species` is "human", an animal's word ("bird"), or "thing". `name` is the proper name where there is one,
-    else the word that names them ("mom", "dog"). `mentions` are offset spans of names and nouns outside and
-    inside quotes, never of pronouns. `parent_of` holds the ids of known children or grandchildren.
+    else the word that names them ("mom", "dog"). `mentions` are offset spans of names and nouns in the
+    narration and of names inside quotes, never of pronouns. `parent_of` holds the ids of known children or grandchildren.
     """
 
     id: int

@@ -7,27 +7,12 @@ from dataclasses import dataclass, field
 from tinyalign.stories.annotation import Character, Gender, Role
 from tinyalign.stories.lexicon import Noun, people
 
-# Nouns that stories use for one and the same character.
-_SAME = {
-    "mommy": "mother", "mom": "mother", "mama": "mother", "mamma": "mother", "mum": "mother", "mummy": "mother",
-    "momma": "mother", "ma": "mother", "mommie": "mother", "mumma": "mother",
-    "dad": "father", "daddy": "father", "papa": "father", "pa": "father", "dada": "father", "pop": "father",
-    "poppa": "father", "granny": "grandmother", "grandma": "grandmother", "nana": "grandmother",
-    "gran": "grandmother", "grammy": "grandmother", "grandmom": "grandmother", "nanny": "grandmother",
-    "grandpa": "grandfather", "gramps": "grandfather", "grandad": "grandfather", "granddad": "grandfather",
-    "birdie": "bird", "doggy": "dog", "doggie": "dog", "puppy": "dog", "pup": "dog", "hound": "dog",
-    "kitty": "cat", "kitten": "cat", "bunny": "rabbit", "hare": "rabbit", "froggy": "frog", "duckling": "duck",
-    "kid": "child", "toddler": "child", "policeman": "officer", "cop": "officer", "bumblebee": "bee",
-    "piggy": "pig", "piglet": "pig", "lady": "woman", "guy": "man", "gentleman": "man", "sir": "man",
-    "neighbour": "neighbor", "pony": "horse", "foal": "horse", "tortoise": "turtle", "goldfish": "fish",
-    "kids": "children", "butterflies": "butterfly", "cub": "bear", "buddy": "friend", "pal": "friend",
-}  # fmt: skip
 _CHILD_NOUNS = frozenset({"girl", "boy", "child", "daughter", "son"})
 
 
 def canonical(noun: str) -> str:
     """The noun under which a character is looked up ("mommy" -> "mother")."""
-    return _SAME.get(noun, noun)
+    return people().same.get(noun, noun)
 
 
 @dataclass

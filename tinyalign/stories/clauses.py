@@ -7,13 +7,16 @@ from tinyalign.stories.page import Page, Reference, is_adverb
 from tinyalign.stories.text import Token
 
 AUXILIARIES = word_set(
-    "did didn't do don't does doesn't could couldn't can can't cannot would wouldn't will won't should shouldn't must "
-    "mustn't might may had has have hadn't was were is are am wasn't weren't isn't aren't never not 'd"
+    "did didn't do don't does doesn't could couldn't can can't cannot would wouldn't will won't should "
+    "shouldn't must mustn't might may had has have hadn't was were is are am "
+    "wasn't weren't isn't aren't never not 'd"
 )
 _NOT_BEFORE_VERB = word_set(
-    "a an the his her their its my our your this that these those some any no every each of in on at with for from by "
-    "into to very so too more most big little good great new"
+    "a an the his her their its my our your this that these those some any no every each of in on at with "
+    "for from by into to very so too more most big little good great new"
 )
+# A subject is looked for at most this many tokens back, so that time stays linear on any text.
+_REACH = 60
 _JOINERS = word_set("and but or then so")
 _SUBORDINATORS = word_set("that because how what who when if where why which while whether since until as")
 
@@ -105,7 +108,10 @@ class Clauses:
                 before in _SUBORDINATORS
                 or (reference.first - 1 in self.subjects and self.low(reference.first - 1) not in ("said",))
             ):
-                if any(clause_start <= verb < reference.first for verb in self.subjects):
+                if any(
+                    verb in self.subjects
+                    for verb in range(max(clause_start, index - _REACH), reference.first)
+                ):
                     self.subordinate.add(index)
             elif inside and before in (
                 "of",
@@ -125,6 +131,8 @@ class Clauses:
                 outer = self._head_before(reference.first - 1, clause_start)
                 return outer if outer is not None else None
             return reference
+        if self.low(position) == "," and self.low(position + 1) == "who" and position - 1 in self.refs:
+            return self.refs[position - 1]
         if self.low(position) == "," and (apposed := self._apposed(position, clause_start)) is not None:
             return apposed
         if self.low(position) in _JOINERS or self.low(position) == ",":
@@ -132,9 +140,9 @@ class Clauses:
         return None
 
     def _apposed(self, comma: int, clause_start: int) -> Reference | None:
-        """Of "Betsy's friend, a ladybug named Lucy, came" and "Rex, who was big, ran": the one before the comma."""
+        """Of "her friend, a bug named Lucy, came" and "Rex, who was big, ran": the one before the comma."""
         opening = comma - 1
-        while opening >= clause_start and self.low(opening) != ",":
+        while opening >= max(clause_start, comma - _REACH) and self.low(opening) != ",":
             opening -= 1
         first = self.refs.get(opening - 1) if opening >= clause_start else None
         if first is None:
@@ -151,7 +159,7 @@ class Clauses:
         return self.refs.get(head)
 
     def _inherit(self, index: int, joiner: int, clause_start: int) -> Reference | None:
-        for verb in range(joiner - 1, clause_start - 1, -1):
+        for verb in range(joiner - 1, max(clause_start, joiner - _REACH) - 1, -1):
             if verb in self.subjects and self.subjects[verb] is not None:
                 if verb in self.subordinate and self._main_before(verb, clause_start) is not None:
                     return self._main_before(verb, clause_start)
@@ -160,7 +168,7 @@ class Clauses:
         return None
 
     def _main_before(self, verb: int, clause_start: int) -> Reference | None:
-        for earlier in range(verb - 1, clause_start - 1, -1):
+        for earlier in range(verb - 1, max(clause_start, verb - _REACH) - 1, -1):
             if earlier in self.subjects and earlier not in self.subordinate:
                 return self.subjects[earlier]
         return None

@@ -12,11 +12,13 @@ from tinyalign.stories.page import Reference, is_adverb
 from tinyalign.stories.turns import Turn
 
 _NEGATIONS = word_set(
-    "not never didn't don't doesn't couldn't can't cannot wouldn't won't shouldn't mustn't hadn't hasn't haven't wasn't weren't isn't aren't"
+    "not never didn't don't doesn't couldn't can't cannot wouldn't won't shouldn't mustn't hadn't "
+    "hasn't haven't wasn't weren't isn't aren't"
 )
 _MODALS = {
-    "could": "could", "couldn't": "could", "can": "can", "can't": "can", "cannot": "can", "would": "would", "wouldn't": "would",
-    "will": "will", "won't": "will", "should": "should", "shouldn't": "should", "must": "must", "mustn't": "must",
+    "could": "could", "couldn't": "could", "can": "can", "can't": "can", "cannot": "can",
+    "would": "would", "wouldn't": "would", "will": "will", "won't": "will",
+    "should": "should", "shouldn't": "should", "must": "must", "mustn't": "must",
     "might": "might", "may": "may",
 }  # fmt: skip
 _DO_AUXILIARY = frozenset(("did", "do", "does", "didn't", "don't", "doesn't"))
@@ -215,8 +217,8 @@ class EventReader:
         reference, object_text = self._object(place)
         ids = self._sure(reference)
         return _Draft(
-            place, first, self.clauses.lemma(place), subjects, ids[0] if len(ids) == 1 else None, object_text, negated, modal, "",
-            governor, realised, passive, self._tags.get(place),
+            place, first, self.clauses.lemma(place), subjects, ids[0] if len(ids) == 1 else None,
+            object_text, negated, modal, "", governor, realised, passive, self._tags.get(place),
         )  # fmt: skip
 
     def _object(self, place: int) -> tuple[Reference | None, str]:

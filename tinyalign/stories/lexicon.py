@@ -35,11 +35,12 @@ class People:
     unspoken: frozenset[str]
     voices: frozenset[str]
     endearments: frozenset[str]
+    same: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Verbs:
-    """`lemma` and `tense` by written form ("past", "past part", "participle", "gerund", "present", "base")."""
+    """`lemma` and `form` ("past", "participle", "gerund", "present", "base") by the word as written."""
 
     lemma: dict[str, str]
     form: dict[str, str]
@@ -106,6 +107,7 @@ def people() -> People:
                 plural = group == "plural" or (role == "child" and word in ("girls", "boys"))
                 nouns[word] = Noun(cast("Role", role), gender, plural, family)
     given = cast("dict[str, object]", source.get("names"))
+    same = cast("dict[str, object]", source.get("same"))
     names: dict[str, Gender] = dict.fromkeys(_words(given, "female", name), "female")
     names.update(dict.fromkeys(_words(given, "male", name), "male"))
     return People(
@@ -116,6 +118,7 @@ def people() -> People:
         unspoken=_words(source, "unspoken", name),
         voices=_words(source, "voices", name),
         endearments=_words(source, "endearments", name),
+        same={word: head for head in same for word in words_in(same, head, name)},
     )
 
 

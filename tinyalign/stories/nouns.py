@@ -6,7 +6,7 @@ from tinyalign.stories.annotation import Gender
 from tinyalign.stories.cast import Figure
 from tinyalign.stories.lexicon import Noun, people, verbs
 from tinyalign.stories.naming import Naming
-from tinyalign.stories.page import COMPANY, COMPOUND, NEW, TOYS, Page, base_word
+from tinyalign.stories.page import COMPANY, COMPOUND, NEW, PREPOSITIONS, TOYS, Page, base_word
 from tinyalign.stories.text import Token
 
 _POSSESSIVE: dict[str, Gender | None] = {"his": "male", "her": "female", "their": None, "its": None}
@@ -134,8 +134,10 @@ class Nouns:
         ):
             verb -= 1
         reference = self.refs.get(verb - 1)
+        between = {self.page.low(i) for i in range(verb + 1, index)}
         if (
             self.page.low(verb) not in ("are", "were")
+            or between & (PREPOSITIONS | {"the"})
             or reference is None
             or len(reference.ids) < 2
             or facts.role == "other"

@@ -13,9 +13,9 @@ DETERMINERS = word_set(
 )
 NEW = word_set("a an another one some two three many")
 STOP = word_set(
-    "in on at to with for of by from and or but so then that who which when while because as like about into near "
-    "behind is are was were am be been had has have do does did not no he she it they we you i me him them us there "
-    "up down out off over under around after before if than too very said asked told"
+    "in on at to with for of by from and or but so then that who which when while because as like about into "
+    "near behind is are was were am be been had has have do does did not no he she it they we you i me "
+    "him them us there up down out off over under around after before if than too very said asked told"
 )
 # Before a noun, these make a toy or a dish of it.
 TOYS = word_set("teddy toy stuffed plush paper clay wooden rubber plastic pretend hot chocolate gummy")
@@ -25,8 +25,12 @@ COMPOUND = word_set(
 )
 # Company, not kind: the friend of a bear may be a bear.
 COMPANY = word_set("friend friends pal pals buddy playmate classmate neighbor")
-PREPOSITIONS = word_set("in on at to with for of by from about into near behind after before than like around")
-_ADVERBS = word_set("then also just finally always never still soon even both all quickly only ever almost once again now")
+PREPOSITIONS = word_set(
+    "in on at to with for of by from about into near behind after before than like around"
+)
+_ADVERBS = word_set(
+    "then also just finally always never still soon even both all quickly only ever almost once again now"
+)
 _LY_NOUNS = word_set("family lily reply belly jelly fly")
 _LEADS = word_set("did didn't could couldn't would had has can will does doesn't wasn't and who")
 
@@ -69,7 +73,8 @@ def own_phrase(token: Token) -> bool:
 
 
 class Page:
-    """Shared state of the readers. `refs[i]` is the reference headed at token i; `starts` maps its first token to i.
+    """Shared state of the readers. `refs[i]` is the reference headed at token i; `starts` gives i by the
+    first token.
 
     `group` is the plural last spoken of ("Lily and Ben"), for "they".
     """
@@ -106,9 +111,16 @@ class Page:
                 names.add(word)
             elif word in lexicon.not_names or word in lexicon.nouns:
                 continue
-            elif word in lexicon.names or not self.initial(index):
+            elif word in lexicon.names or not self.initial(index) or self._says(index, word):
                 names.add(word)
         return names
+
+    def _says(self, index: int, word: str) -> bool:
+        """An unknown word at the head of a sentence that is followed by a verb of speech: "Zib said"."""
+        following = self._verbs.lemma.get(self.low(index + 1), "")
+        return (
+            following in self._verbs.certain_speech and word not in self._verbs.lemma and not is_adverb(word)
+        )
 
     def is_name(self, index: int) -> bool:
         """The token is a proper name of this story."""
@@ -118,7 +130,7 @@ class Page:
         return token.kind == "word" and token.text[0].isupper() and base_word(token) in self._names
 
     def begins_noun(self, index: int) -> bool:
-        """"her" at `index` is a possessive: a noun phrase follows."""
+        """ "her" at `index` is a possessive: a noun phrase follows."""
         following = self.tokens[index + 1] if index + 1 < len(self.tokens) else None
         if following is None or following.kind != "word":
             return False
@@ -204,9 +216,5 @@ class Page:
             "and",
             "who",
         )
-        if (
-            leads
-            and self.low(first - 1) not in PREPOSITIONS
-            and self.low(first - 1) not in self._verbs.form
-        ):
+        if leads and self.low(first - 1) not in PREPOSITIONS and self.low(first - 1) not in self._verbs.form:
             figure.subject_at = head

@@ -12,7 +12,7 @@ from tinyalign.stories.things import Things
 
 
 def read_page(tokens: list[Token], vocatives: list[frozenset[str]]) -> Page:
-    """The page with its cast complete and every noun phrase and pronoun of the narration resolved or left out.
+    """The page with its cast complete and every noun phrase and pronoun of the narration resolved.
 
     `vocatives[q]` are the lower-case words by which quote q calls somebody.
     """

@@ -1,4 +1,4 @@
-"""Who says each quote, and to whom: tags, pronouns, the same turn going on, beats, alternation. Else abstain."""
+"""Who says each quote, and to whom: tags, pronouns, beats, alternation; else abstain."""
 
 from __future__ import annotations
 

@@ -127,7 +127,7 @@ class Tags:
         if any(token.kind in ("break", "quote") or token.text in ".!?" for token in between):
             return False
         said = self.scene.texts[number]
-        if said[-1] in ",-–—" or self.scene.page.low(turn.token + 1) == ",":
+        if said[-1] in ",-\u2013\u2014" or self.scene.page.low(turn.token + 1) == ",":
             return False
         inverted = reference is None or reference.first > verb
         ending = between[-1].text if between else ""
@@ -157,7 +157,7 @@ class Tags:
             turn.tag = position - 1
             self._speak(number, self.scene.page.refs[position - 1], "script")
             return
-        if last.kind == "mark" and last.text not in ",:-–—;":
+        if last.kind == "mark" and last.text not in ",:-\u2013\u2014;":
             return
         loose = last.kind == "word"
         verb = self._last_speech_verb(position, loose)
@@ -253,7 +253,7 @@ class Tags:
         if len(reference.ids) > 1:
             turn.speakers = reference.ids
             return
-        options = [
+        options: list[int] = [
             i
             for i in (*reference.ids, *reference.others)
             if not self.scene.is_called(self.scene.figures[i], number)
@@ -261,15 +261,16 @@ class Tags:
         if not options:
             turn.evidence = ""
             return
-        first = self.scene.figures[options[0]]
-        if (options[0] == reference.ids[0] and reference.certain) or len(options) == 1:
-            turn.speakers = (options[0],)
+        best = options[0]
+        first = self.scene.figures[best]
+        if (best in reference.ids and reference.certain) or len(options) == 1:
+            turn.speakers = (best,)
         else:
-            roles = {self.scene.figures[i].role for i in options}
-            if len(roles) == 1:
-                turn.role = first.role
-            elif options[0] == reference.ids[0] and self._leads(first, options[1:]):
-                turn.speakers = (options[0],)
+            turn.role = self.scene.shared_role(options)
+            if turn.role is not None:
+                return
+            if best in reference.ids and self._leads(first, options[1:]):
+                turn.speakers = (best,)
             elif self.scene.childish(number) and first.role != "parent":
                 turn.role = "child" if first.role == "child" else None
             turn.evidence = turn.evidence if turn.speakers or turn.role else ""

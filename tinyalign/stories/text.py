@@ -11,7 +11,7 @@ from tinyalign.stories.lexicon import word_set
 
 Kind = Literal["word", "mark", "break", "quote"]
 
-_TOKEN = re.compile(r"(?P<word>[^\W_]+(?:['’-][^\W_]+)*['’]?(?<=\w))|(?P<break>\s*\n\s*)|(?P<mark>[^\w\s]|_)")
+_TOKEN = re.compile(r"(?P<word>[^\W_]+(?:['\u2019-][^\W_]+)*)|(?P<break>\s*\n\s*)|(?P<mark>[^\w\s]|_)")
 _MARK = re.compile(r"[\"“”„«»]|(?<!\w)''|''(?!\w)|``")
 # `Mom: "..."` and, without marks, `Mom: What is it?` on a line of its own.
 _SCRIPT = re.compile(r"^[ \t]*[A-Z][a-z]+(?: [A-Z][a-z]+)?: (?=\S)", re.MULTILINE)
@@ -49,7 +49,7 @@ def _opens(text: str, start: int, end: int) -> bool:
     """A straight mark with space (or the beginning) before it and none after it can only open."""
     before = text[start - 1] if start else " "
     after = text[end] if end < len(text) else " "
-    return not after.isspace() and (before.isspace() or before in "([{—–-:,")
+    return not after.isspace() and (before.isspace() or before in "([{\u2014\u2013-:,")
 
 
 def _closes(text: str, start: int, end: int) -> bool:
@@ -134,7 +134,7 @@ def _append_words(tokens: list[Token], text: str, start: int, end: int) -> None:
         kind = found.lastgroup
         raw = found.group()
         if kind == "word":
-            low = raw.lower().replace("’", "'")
+            low = raw.lower().replace("\u2019", "'")
             tokens.append(Token("word", raw, low, found.start(), found.end()))
         else:
             tokens.append(Token("mark" if kind == "mark" else "break", raw, raw, found.start(), found.end()))
@@ -168,7 +168,7 @@ def split_sentences(tokens: list[Token], attributed: frozenset[int]) -> list[tup
             if previous is not None and token.text == "." and previous.low in _ABBREVIATIONS:
                 continue
             stop = index + 1
-            while stop < count and tokens[stop].kind == "mark" and tokens[stop].text in ".!?…)’'":
+            while stop < count and tokens[stop].kind == "mark" and tokens[stop].text in ".!?…)\u2019'":
                 stop += 1
             finish(stop)
         elif token.kind == "quote" and token.text[-1] in _ENDERS and index not in attributed:

@@ -58,7 +58,7 @@ class Things:
     def _clause_subject(self, joiner: int) -> int:
         """Of "the green machine was happy and said": the word before the clause's first verb, or -1."""
         start = joiner
-        while start > 0 and self.tokens[start - 1].kind == "word":
+        while start > max(0, joiner - 30) and self.tokens[start - 1].kind == "word":
             start -= 1
         if self.page.low(start) not in ("the", "a", "an", "his", "her"):
             return -1

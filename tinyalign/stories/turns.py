@@ -13,8 +13,8 @@ from tinyalign.stories.page import Page
 from tinyalign.stories.text import words_of
 
 _GREETINGS = word_set(
-    "hi hello hey bye goodbye thank thanks you yes no okay ok sure sorry oh please wow dear welcome morning night "
-    "look well bye-bye good stop ouch help come wait"
+    "hi hello hey bye goodbye thank thanks you yes no okay ok sure sorry oh please wow dear welcome morning "
+    "night look well bye-bye good stop ouch help come wait"
 )
 _ADDRESS = word_set("little my dear scary old big mr mrs sweet silly good kind friendly poor")
 
@@ -36,7 +36,7 @@ class Turn:
 
 
 def vocatives(text: str, start: int, end: int) -> frozenset[str]:
-    """Lower-case words in the quote `text[start:end]` by which somebody is called: "Mom, look!", "Hi, little bird"."""
+    """Lower-case words in the quote `text[start:end]` that call somebody: "Mom, look!"."""
     lexicon = people()
     words = words_of(text, start, end)
     called: set[str] = set()
@@ -57,11 +57,7 @@ def vocatives(text: str, start: int, end: int) -> frozenset[str]:
         if first >= 2 and words[first - 1].text == "." and words[first - 2].low in ("mr", "mrs", "ms", "dr"):
             first -= 2
         before = words[first - 1] if first > 0 else None
-        opening = (
-            before is None
-            or before.text in ",.!?…-—"
-            or before.low in _GREETINGS
-        )
+        opening = before is None or before.text in ",.!?…-—" or before.low in _GREETINGS
         if following == "and" or not opening:
             continue
         if name or first > 0 or following in ",!" or len(words) <= 2:
@@ -97,5 +93,5 @@ class Scene:
 
     def shared_role(self, ids: Iterable[int]) -> Role | None:
         """The role that all these figures have, None if they differ (or there are none)."""
-        roles = [self.figures[i].role for i in ids]
+        roles: list[Role] = [self.figures[i].role for i in ids]
         return roles[0] if roles and roles.count(roles[0]) == len(roles) else None

@@ -50,7 +50,7 @@ class Untagged:
         if position < 0 or self.scene.tokens[position].text not in (".", "!", ":", ","):
             return
         verb = None
-        for index in range(position - 1, -1, -1):
+        for index in range(position - 1, max(-1, position - 60), -1):
             token = self.scene.tokens[index]
             if token.kind in ("break", "quote") or token.text in ".!?":
                 break
