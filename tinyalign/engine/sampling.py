@@ -127,7 +127,6 @@ def _run(
         yield from (done[index] for index in sorted(done))
 
 
-@torch.no_grad()
 def _batch(
     model: StoryModel, rows: list[_Row], limit: int, draw: Sampling, stop: tuple[str, ...], seed: int
 ) -> Iterator[Story]:
@@ -136,7 +135,8 @@ def _batch(
     cache = DynamicCache(config=model.network.config)
     ids = torch.tensor([row.tokens for row in rows], device=model.device)
     while rows:
-        logits = model.network(input_ids=ids, past_key_values=cache, use_cache=True).logits[:, -1]
+        with torch.no_grad():
+            logits = model.network(input_ids=ids, past_key_values=cache, use_cache=True).logits[:, -1]
         drawn = choose(logits, draw, seed, [row.index for row in rows], len(rows[0].tokens))
         kept: list[int] = []
         for place, (row, token) in enumerate(zip(rows, drawn, strict=True)):
@@ -162,7 +162,7 @@ def choose(
 
     Raises `CheckpointError` when a row holds NaN or +infinity, or no finite number at all.
     """
-    scores = logits.double().cpu().numpy()
+    scores = logits.detach().double().cpu().numpy()
     highest = scores.max(axis=1, keepdims=True)
     if not np.isfinite(highest).all():
         raise CheckpointError(
