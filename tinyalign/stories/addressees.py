@@ -110,7 +110,7 @@ class Addressees:
         called = self.scene.called[number]
         if not called:
             return ()
-        found = [f for f in self.scene.figures if f.id not in speakers and self.scene.is_called(f, number)]
+        found = [f for f in self.scene.called_figures(number) if f.id not in speakers]
         named = [f for f in found if f.proper in called]
         found = named or found
         if len(found) > 1 and not named:

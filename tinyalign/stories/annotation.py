@@ -53,7 +53,8 @@ class Character:
     unless the story says otherwise.
     `species` is "human", an animal's word ("bird"), or "thing". `name` is the proper name where there is one,
     else the word that names them ("mom", "dog"). `mentions` are offset spans of names and nouns in the
-    narration and of names inside quotes, never of pronouns. `parent_of` holds the ids of known children or grandchildren.
+    narration and of names inside quotes, never of pronouns. `parent_of` holds the ids of
+    known children or grandchildren.
     """
 
     id: int

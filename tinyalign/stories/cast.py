@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 
 from tinyalign.stories.annotation import Character, Gender, Role
 from tinyalign.stories.lexicon import Noun, people
 
+# So many figures stay in mind when a noun or a pronoun looks for its own.
+_REMEMBERED = 40
 _CHILD_NOUNS = frozenset({"girl", "boy", "child", "daughter", "son"})
 
 
@@ -44,7 +47,17 @@ class Cast:
 
     def __init__(self) -> None:
         self.figures: list[Figure] = []
+        self._order: dict[int, None] = {}
         self._by_name: dict[str, int] = {}
+
+    def touch(self, figure: Figure) -> None:
+        """The figure has just been mentioned."""
+        self._order.pop(figure.id, None)
+        self._order[figure.id] = None
+
+    def recent(self) -> list[Figure]:
+        """The figures mentioned last, latest first: all of any story's, bounded so that time stays linear."""
+        return [self.figures[i] for i in islice(reversed(self._order), _REMEMBERED)]
 
     def named(self, name: str) -> Figure | None:
         """The figure with this lower-case proper name."""
@@ -63,6 +76,7 @@ class Cast:
         if facts.role == "child" and not facts.plural:
             figure.nouns.add("child")
         self.figures.append(figure)
+        self.touch(figure)
         return figure
 
     def add_named(self, name: str, written: str) -> Figure:
@@ -70,6 +84,7 @@ class Cast:
         gender = people().names.get(name)
         figure = Figure(len(self.figures), written, "child", gender, "human", plural=False)
         self.figures.append(figure)
+        self.touch(figure)
         self.give_name(figure, name, written)
         return figure
 
@@ -78,6 +93,7 @@ class Cast:
         figure = Figure(len(self.figures), noun, "other", None, "thing", plural=False, stated=True)
         figure.nouns.add(noun)
         self.figures.append(figure)
+        self.touch(figure)
         return figure
 
     def give_name(self, figure: Figure, name: str, written: str) -> None:
@@ -103,7 +119,7 @@ class Cast:
         """The figure mentioned last that this noun can name again."""
         word = canonical(noun)
         best: Figure | None = None
-        for figure in self.figures:
+        for figure in self.recent():
             if figure.plural != facts.plural:
                 continue
             fits = word in figure.nouns
@@ -118,7 +134,7 @@ class Cast:
     def kin(self, noun: str, facts: Noun, owner: int | None, explicit: bool) -> Figure | None:
         """The mother, father, grandmother ... already known, of this owner if one is stated by name."""
         word = canonical(noun)
-        known = [f for f in self.figures if word in f.nouns and f.plural == facts.plural]
+        known = [f for f in reversed(self.recent()) if word in f.nouns and f.plural == facts.plural]
         for figure in known:
             if owner is not None and (owner in figure.children or figure.owner == owner):
                 return figure

@@ -39,9 +39,9 @@ def _head(title: str) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_STYLE}{_rules()}</style></head><body>\n"
-        f"<h1>{escape(title)}</h1>\n<p>Quotes are coloured by the role of their speaker, characters (underlined) "
-        "by their own. Behind a quote: speaker, addressee and speech acts; a question mark where the annotator "
-        f"abstains.</p>\n<ul>{legend}</ul>\n"
+        f"<h1>{escape(title)}</h1>\n<p>Quotes are coloured by the role of their speaker, characters "
+        "(underlined) by their own. Behind a quote: speaker, addressee and speech acts; a question mark "
+        f"where the annotator abstains.</p>\n<ul>{legend}</ul>\n"
     )
 
 

@@ -162,7 +162,7 @@ class Nouns:
         gender = _POSSESSIVE[determiner]
         fitting = [
             f
-            for f in self.cast.figures
+            for f in self.cast.recent()
             if not f.plural
             and f.role not in ("parent", "grandparent")
             and (gender is None or f.gender in (gender, None))

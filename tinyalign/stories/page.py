@@ -194,6 +194,7 @@ class Page:
     def touch(self, figure: Figure, head: int, first: int) -> None:
         """Keep when the figure was mentioned last and when it led a clause."""
         figure.last = head
+        self.cast.touch(figure)
         if self.tokens[head].low.endswith(("'s", "s'")):
             return
         following = head + 1

@@ -47,7 +47,7 @@ class Pronouns:
         if self.page.group:
             return self.page.group
         recent = [
-            f for f in self.cast.figures if not f.plural and f.species != "thing" and index - f.last < 60
+            f for f in self.cast.recent() if not f.plural and f.species != "thing" and index - f.last < 60
         ]
         return tuple(f.id for f in recent) if 2 <= len(recent) <= 3 else ()
 
@@ -56,7 +56,7 @@ class Pronouns:
         called = self._called(index)
         wanted = HE_SHE.get(low, "female" if low == "her" else None)
         fitting = []
-        for figure in self.cast.figures:
+        for figure in sorted(self.cast.recent(), key=lambda f: f.id):
             if figure.plural or self._matches(figure, called):
                 continue
             if wanted is None:

@@ -72,6 +72,11 @@ class Scene:
         self.page, self.clauses, self.called, self.texts = page, clauses, called, texts
         self.tokens, self.figures = page.tokens, page.cast.figures
         self._people = people()
+        self.children = [figure for figure in self.figures if figure.role == "child" and not figure.plural]
+        self._by_word: dict[str, list[Figure]] = {}
+        for figure in self.figures:
+            for word in {figure.proper or "", *figure.nouns, *(alias.lower() for alias in figure.aliases)}:
+                self._by_word.setdefault(word, []).append(figure)
         self.turns = [Turn(index) for index, token in enumerate(self.tokens) if token.kind == "quote"]
 
     def is_called(self, figure: Figure, number: int) -> bool:
@@ -82,6 +87,11 @@ class Scene:
             or not called.isdisjoint(figure.nouns)
             or not called.isdisjoint({a.lower() for a in figure.aliases})
         )
+
+    def called_figures(self, number: int) -> list[Figure]:
+        """The figures that the words of quote `number` may call."""
+        found = {figure.id: figure for word in self.called[number] for figure in self._by_word.get(word, [])}
+        return [found[i] for i in sorted(found)]
 
     def childish(self, number: int) -> bool:
         """The quote calls a parent or grandparent."""

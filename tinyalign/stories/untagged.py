@@ -92,11 +92,7 @@ class Untagged:
         turn = self.scene.turns[number]
         if turn.speakers or turn.role or turn.silent or not self.scene.childish(number):
             return
-        children = [
-            f
-            for f in self.scene.figures
-            if f.role == "child" and not f.plural and not self.scene.is_called(f, number)
-        ]
+        children = [f for f in self.scene.children[:8] if not self.scene.is_called(f, number)]
         if len(children) == 1:
             turn.speakers = (children[0].id,)
         turn.role, turn.evidence = "child", "calls a parent"
@@ -122,15 +118,16 @@ class Untagged:
                 ):
                     near = self.scene.tokens[min(other.token, turn.token) : max(other.token, turn.token)]
                     if sum(token.kind == "break" for token in near) <= 3 and self._only_two(
-                        turn.token, before.speakers[0], other.speakers[0]
+                        number, before.speakers[0], other.speakers[0]
                     ):
                         turn.speakers, turn.evidence = other.speakers, "alternation"
                         break
 
-    def _only_two(self, place: int, one: int, other: int) -> bool:
+    def _only_two(self, number: int, one: int, other: int) -> bool:
+        place = self.scene.turns[number].token
         roles = {
             self.scene.figures[i].role
-            for turn in self.scene.turns
+            for turn in self.scene.turns[max(0, number - 30) : number + 30]
             for i in turn.speakers
             if abs(turn.token - place) < 120
         }
