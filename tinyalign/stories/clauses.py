@@ -53,6 +53,8 @@ class Clauses:
         previous = self.low(before)
         if form == "gerund" or (form == "participle" and low not in ("come", "run", "become")):
             return previous in ("was", "were", "had", "been", "is", "are", "be", "got", "has", "have")
+        if before in self.refs:
+            previous = ""
         if previous == "to" or (
             previous in _NOT_BEFORE_VERB and not (previous in ("that", "this") and form == "past")
         ):
@@ -72,10 +74,16 @@ class Clauses:
         ):
             if previous in AUXILIARIES or previous in ("they", "we", "i", "you"):
                 return True
+            if previous == "and" and any(
+                self.low(verb) in self._verbs.form and self._verbs.form[self.low(verb)] == "base"
+                for verb in range(max(0, before - 6), before)
+                if verb in self.subjects
+            ):
+                return True
             reference = self.refs.get(before)
             return reference is not None and len(reference.ids) > 1 and low not in self._verbs.nounlike
         if low in self._verbs.nounlike:
-            return before in self.refs or previous in AUXILIARIES or previous in _JOINERS
+            return before in self.refs or previous in AUXILIARIES or previous in (*_JOINERS, ",")
         return True
 
     def _read(self) -> None:

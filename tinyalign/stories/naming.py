@@ -41,7 +41,7 @@ class Naming:
         elif self.page.low(position) == "," and (determiner in _POSSESSIVE or determiner.endswith("'s")):
             closing = self.page.low(position + 2)
             if self.page.is_name(position + 1) and (
-                closing in (",", ".", "to", "and") or closing in self._verbs.form
+                closing in (",", ".", "to", "and", "the") or closing in self._verbs.form
             ):
                 self._take_name(position + 1, figure, facts, word, species)
             elif self.page.low(position + 1) in ("a", "an", "the"):
@@ -109,6 +109,7 @@ class Naming:
             return
         self.cast.give_name(figure, name, unpossessed(self.tokens[index].text))
         self.page.mention(index, index, figure)
+        self._kind_behind(index, figure)
 
     def _describe_member(self, member: Figure, group: Figure, facts: Noun, word: str) -> None:
         single = word.removesuffix("s")
@@ -144,17 +145,17 @@ class Naming:
                 )
                 figure.role, figure.gender, figure.stated = "other", gender or figure.gender, True
         self.page.mention(index, first, figure)
-        # "Sam the cat", "Max, the dog," and "Max the puppy".
+        self._kind_behind(index, figure)
+
+    def _kind_behind(self, index: int, figure: Figure) -> None:
+        """ "Sam the cat", "Max, the puppy,": what the name's bearer is."""
         position = index + (2 if self.page.low(index + 1) == "," else 1)
-        if own_phrase(token) and self.page.low(position) == "the" and not figure.stated:
-            for head in range(position + 1, min(position + 4, len(self.tokens))):
-                facts = self._people.nouns.get(self.tokens[head].low)
-                if facts is not None:
-                    self.cast.describe(
-                        figure,
-                        self.tokens[head].low,
-                        facts,
-                        self.tokens[head].low if facts.role == "animal" else "human",
-                    )
-                    self.page.mention(head, position, figure)
-                    break
+        if figure.stated or not own_phrase(self.tokens[index]) or self.page.low(position) != "the":
+            return
+        for head in range(position + 1, min(position + 4, len(self.tokens))):
+            word = self.tokens[head].low
+            facts = self._people.nouns.get(word)
+            if facts is not None:
+                self.cast.describe(figure, word, facts, word if facts.role == "animal" else "human")
+                self.page.mention(head, position, figure)
+                return

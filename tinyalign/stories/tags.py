@@ -165,12 +165,18 @@ class Tags:
             if not loose or last.low in ("that", "it"):
                 turn.silent = turn.silent or last.low in self._people.unspoken
             return
+        before = self.scene.turns[number - 1] if number else None
+        if before is not None and before.after and before.tag == verb:
+            # `"No!" said Kim, "I want it."`: one turn.
+            turn.tag, turn.continues, turn.evidence = verb, number - 1, "same turn"
+            turn.speakers, turn.role = before.speakers, before.role
+            return
         turn.tag = verb
         reference = self.scene.clauses.subjects.get(verb)
         if self._unspoken_subject(verb, reference):
             turn.silent = True
             return
-        if self.scene.page.low(verb) in _NONFINITE:
+        if reference is None and self.scene.page.low(verb) in _NONFINITE:
             reference = self._nonfinite_subject(verb)
         self._speak(number, reference, "tag before")
 

@@ -78,7 +78,7 @@ class Things:
             word in self._people.voices
             or word in self._people.unspoken
             or word in STOP
-            or word in self._verbs.lemma
+            or self._verbs.form.get(word) in ("past", "gerund")
         ):
             return
         figure = self.cast.latest(word, Noun("other", None, False, False)) or self.cast.add_thing(word)
