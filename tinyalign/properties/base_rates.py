@@ -92,7 +92,9 @@ def _row(prop: Property, counted: Counter[str], stories: int) -> BaseRate:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the table for the training stories (or `--stories FILE`) to `--out FILE`."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--stories", type=Path, help="JSON lines with 'text' (default: the shared train.jsonl)")
+    parser.add_argument(
+        "--stories", type=Path, help="JSON lines with 'text' (default: the shared train.jsonl)"
+    )
     parser.add_argument("--out", type=Path, default=data_folder() / "measurements" / "base_rates.json")
     options = parser.parse_args(arguments)
     shared = shared_folder("tinystories")

@@ -67,7 +67,9 @@ class Contrast:
         if not all(map(math.isfinite, (*self.per_prompt, *self.per_prompt_role_swap))):
             raise InputError("A contrast has values that are not finite: some word had probability zero.")
         if set(self.preference) != set(SIDES):
-            raise InputError(f"Preferences are given for {', '.join(SIDES)}, not {', '.join(self.preference)}.")
+            raise InputError(
+                f"Preferences are given for {', '.join(SIDES)}, not {', '.join(self.preference)}."
+            )
 
     @property
     def n(self) -> int:
@@ -118,7 +120,8 @@ def preferences(
     words = [pair.words(prompt.slots) for prompt in prompts]
     texts = [prompt.texts()[side] for side in sides for prompt in prompts]
     alternatives = [
-        [prompt.continuation_prefix + word for word in own] for prompt, own in zip(prompts, words, strict=True)
+        [prompt.continuation_prefix + word for word in own]
+        for prompt, own in zip(prompts, words, strict=True)
     ]
     scores = score_continuations(model, texts, alternatives * len(sides), batch_size=batch_size)
     table = np.array(scores.log_probs, dtype=np.float64).reshape(len(sides), len(prompts), -1)

@@ -20,7 +20,17 @@ from tinyalign.stories.grammar import PromptGrammar, load_grammar, read_grammar
 if TYPE_CHECKING:
     from tinyalign.properties.contrast import Contrast
 
-_TEXT_KEYS = ("id", "name", "parallel", "antecedent", "satisfied", "violated", "grammar", "checker", "primary")
+_TEXT_KEYS = (
+    "id",
+    "name",
+    "parallel",
+    "antecedent",
+    "satisfied",
+    "violated",
+    "grammar",
+    "checker",
+    "primary",
+)
 _KEYS = (*_TEXT_KEYS, "pairs", "confounds", "share_of_stories")
 _OPTIONAL = ("share_of_stories",)
 _SLOT = re.compile(r"\{([a-z.]+)\}")
@@ -45,7 +55,9 @@ class LogitPair:
 
     def __post_init__(self) -> None:
         if not self.satisfying or not self.violating:
-            raise DataError(f"The pair {self.name!r} needs satisfying and violating words, but one set is empty.")
+            raise DataError(
+                f"The pair {self.name!r} needs satisfying and violating words, but one set is empty."
+            )
         self._check([*self.satisfying, *self.violating])
 
     def words(self, slots: Mapping[str, str]) -> list[str]:
@@ -70,7 +82,9 @@ class LogitPair:
     def _check(self, words: list[str]) -> None:
         for index, word in enumerate(words):
             if not word or word != word.strip():
-                raise DataError(f"The pair {self.name!r} has the word {word!r}: write it without outer spaces.")
+                raise DataError(
+                    f"The pair {self.name!r} has the word {word!r}: write it without outer spaces."
+                )
             for other in words[:index] + words[index + 1 :]:
                 if other.startswith(word):
                     raise DataError(
@@ -187,7 +201,9 @@ def read_definition(path: Path) -> dict[str, object]:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", content["name"]):
         raise DataError(f"{path}: name is {content['name']!r}; write a slug such as obeys-prohibition.")
     share = content.get("share_of_stories")
-    if share is not None and (isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1):
+    if share is not None and (
+        isinstance(share, bool) or not isinstance(share, (int, float)) or not 0 <= share <= 1
+    ):
         raise DataError(f"{path}: share_of_stories is {share!r}; write a number from 0 to 1.")
     _words(content["confounds"], f"{path}: confounds")
     return cast("dict[str, object]", content)
@@ -236,7 +252,9 @@ def _pair(name: str, raw: object, path: Path) -> LogitPair:
     known = ("about", "decision", "satisfying", "violating")
     for key in raw:
         if key not in known:
-            raise DataError(f"{path}: the pair {name!r} has an unknown key {key!r}; known: {', '.join(known)}.")
+            raise DataError(
+                f"{path}: the pair {name!r} has an unknown key {key!r}; known: {', '.join(known)}."
+            )
     for key in known[1:]:
         if key not in raw:
             raise DataError(f"{path}: the pair {name!r} lacks the key {key!r}.")
@@ -254,6 +272,10 @@ def _pair(name: str, raw: object, path: Path) -> LogitPair:
 
 def _words(raw: object, where: str) -> tuple[str, ...]:
     # YAML reads a bare no or yes as a truth value, which would silently become the word "False".
-    if not isinstance(raw, Sequence) or isinstance(raw, str) or not all(isinstance(word, str) for word in raw):
+    if (
+        not isinstance(raw, Sequence)
+        or isinstance(raw, str)
+        or not all(isinstance(word, str) for word in raw)
+    ):
         raise DataError(f"{where} should be a list of texts (quote no and yes), but is {raw!r}.")
     return tuple(raw)

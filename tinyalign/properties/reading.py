@@ -16,10 +16,11 @@ WINDOW = 5
 
 Prefer = Literal["violated", "satisfied", "first", "last"]
 
-_WANTING = frozenset({"want", "wish", "like", "love", "hope", "try", "start", "begin", "go", "decide", "plan", "be"})
+_WANTING = frozenset({"want", "wish", "hope", "try", "start", "begin", "go", "decide", "plan", "be"})
 _EMPTY = frozenset(
     "a an the it its this that these those him her his their them my your our me you us to in on at of for with "
-    "and or but so very too again now then there here all some more one".split()
+    "and or but so very too again now then there here all some more one "
+    "right away once today together instead anyway happily very much lot".split()
 )
 
 
@@ -154,14 +155,18 @@ def content(text: str) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class Topic:
-    """What a request or prohibition is about: a verb's base form and the words of its object ("" for none)."""
+    """What a request or prohibition is about: a verb's base form and the words of its object.
+
+    `pronoun`: the object is "it", "them", "that" or "there", and so has no words of its own.
+    """
 
     lemma: str
     object_words: frozenset[str]
+    pronoun: bool = False
 
     def matches(self, event: Event) -> bool:
         """Whether an event is of this verb, about the same thing where both name one."""
-        if event.lemma != self.lemma and event.complement != self.lemma:
+        if event.lemma != self.lemma:
             return False
         named = content(event.object_text)
         return not self.object_words or not named or bool(named & self.object_words)
@@ -175,12 +180,20 @@ class Topic:
 def topics_in(text: str, lead: str) -> Iterator[Topic]:
     """What is said behind the words `lead` (a pattern): "don't touch the cat" gives touch, {cat}."""
     lemma = verbs().lemma
-    for found in re.finditer(rf"(?<!\w)(?:{lead})\s+((?:\w+ly |ever |even |please |now |just )*)(\w+)([^.!?,;]*)", plain(text)):
+    for found in re.finditer(
+        rf"(?<!\w)(?:{lead})\s+((?:\w+ly |ever |even |please |now |just )*)(\w+)([^.!?,;]*)", plain(text)
+    ):
         verb = found[found.lastindex - 1] if found.lastindex else ""
         rest = found[found.lastindex] if found.lastindex else ""
         if verb in lemma:
             pronoun = re.match(r"\s*(?:it|them|that|there)\b", rest) is not None
-            yield Topic(lemma[verb], frozenset() if pronoun else content(rest))
+            yield Topic(lemma[verb], frozenset() if pronoun else content(rest), pronoun)
+
+
+def resolve(topics: list[Topic], before: str) -> list[Topic]:
+    """The topics with a pronoun for object ("touch it") standing for anything named in the text before."""
+    named = content(before)
+    return [Topic(topic.lemma, named) if topic.pronoun else topic for topic in topics]
 
 
 def wishes_before(

@@ -20,7 +20,9 @@ def all_properties() -> tuple[Property, ...]:
     found = [_load(path) for path in (data_folder() / "properties").glob("*.yaml")]
     for prop in found:
         if prop.source.stem != f"p{int(prop.id[1:]):02d}-{prop.name}":
-            raise DataError(f"{prop.source}: the file's name doesn't say its id {prop.id} and name {prop.name}.")
+            raise DataError(
+                f"{prop.source}: the file's name doesn't say its id {prop.id} and name {prop.name}."
+            )
     return tuple(sorted(found, key=lambda prop: int(prop.id[1:])))
 
 
@@ -75,7 +77,9 @@ def _python_checker(path: Path, name: str) -> Checker:
     try:
         spec.loader.exec_module(module)
     except (ImportError, SyntaxError, NameError, AttributeError, TypeError, ValueError, OSError) as error:
-        raise DataError(f"{file}: importing the checker fails with {type(error).__name__}: {error}.") from error
+        raise DataError(
+            f"{file}: importing the checker fails with {type(error).__name__}: {error}."
+        ) from error
     check = getattr(module, "check", None)
     if not callable(check):
         raise DataError(f"{file}: the checker must define check(story), but has no such function.")
@@ -86,5 +90,7 @@ def _python_checker(path: Path, name: str) -> Checker:
         and parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
     ]
     if len(required) != 1:
-        raise DataError(f"{file}: check takes the arguments {', '.join(required) or 'none'}; expected one, story.")
+        raise DataError(
+            f"{file}: check takes the arguments {', '.join(required) or 'none'}; expected one, story."
+        )
     return check

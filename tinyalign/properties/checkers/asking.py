@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tinyalign.properties.outcome import Outcome
 from tinyalign.properties.reading import (
+    WINDOW,
     Cue,
     Occasion,
     acts,
@@ -17,6 +18,7 @@ from tinyalign.properties.reading import (
     cue,
     done,
     events_after,
+    follows,
     near_words,
     quotes_after,
     said,
@@ -27,7 +29,7 @@ from tinyalign.properties.reading import (
     window_start,
     with_role,
 )
-from tinyalign.stories.annotation import Event, Story
+from tinyalign.stories.annotation import Event, Quote, Story
 
 _TAKES = frozenset({"take", "grab", "steal", "snatch", "sneak", "pick"})
 _ASKS_LEAVE = r"(?:can|may|could) (?:i|we|you)\b|is it okay|is it ok\b|will you\b|would you\b|please\b"
@@ -36,6 +38,16 @@ _SHARE_WORDS = (
     r"let me (?:have|use|try|play|hold)|give me"
 )
 _PARENT = r"(?:mom|mommy|mum|mummy|mama|mother|dad|daddy|papa|father|parents|grand\w+)\b"
+_ASKED_TO_SHARE = (
+    r"to share|for a turn|if (?:he|she|they) could (?:\w+ ){0,2}(?:play with|use|try|have|ride|hold|borrow|join)|"
+    r"if \w+ would share"
+)
+_FREE = frozenset(
+    "help know be feel wake sleep find learn show say tell stop see hear meet thank win understand hug be grow "
+    "become make share surprise save rest hide think cry leave get".split()
+)
+_AGREES = r"okay|ok\b|yes\b|yeah|sure|of course|all right|alright|here\b|let's share|you can"
+_NOT_TAKING = r"(?:his|her|their|off|up) |(?:\w+ ){0,3}(?:photo|picture|look|nap|bath|walk|step|breath|turn|care|bus|time)\w*\b"
 _GIVES = frozenset({"share", "give", "lend", "hand", "offer", "pass"})
 
 
@@ -47,20 +59,26 @@ def asks_first(story: Story) -> list[Outcome]:
     of the window.
     """
     children, parents = with_role(story, "child"), with_role(story, "parent", "grandparent")
-    outcomes: list[Outcome] = []
+    outcomes = [
+        Outcome("satisfied", (quote.start, quote.end), (quote.start, quote.end), "asked")
+        for quote in story.quotes
+        if speaks(story, quote, children) and _asks_a_parent(story, quote)
+    ]
     last_sentence = -99
     for event in story.events:
         wants = event.lemma == "want" and not event.negated and acts(event, children, certain=True)
-        if not wants or event.sentence - last_sentence <= 5:
+        if not wants or event.sentence - last_sentence <= WINDOW or not _needs_leave(story, event, parents):
             continue
         start, end = window_start(story, event.sentence, 2), window_end(story, event.sentence)
         near = any(start <= at < end for who in parents for at, _ in story.characters[who].mentions)
         if not near or _need_not_ask(story, event, parents):
             continue
         last_sentence = event.sentence
-        occasion = Occasion(event.start, event.end, event.sentence, children.intersection(event.subjects), parents)
+        occasion = Occasion(
+            event.start, event.end, event.sentence, children.intersection(event.subjects), parents
+        )
         outcomes.append(settle(occasion, _asking(story, occasion, event), "first"))
-    return outcomes
+    return sorted(outcomes, key=lambda outcome: outcome.antecedent or (0, 0))
 
 
 def shares(story: Story) -> list[Outcome]:
@@ -89,23 +107,47 @@ def _asking(story: Story, occasion: Occasion, wish: Event) -> Iterator[Cue]:
     who = occasion.deciders
     wished = content(wish.object_text)
     for event in events_after(story, occasion):
-        if not acts(event, who):
+        if not acts(event, who) or occasion.others.intersection(event.subjects):
             continue
         named = content(event.object_text)
-        if event.lemma in ("ask", "beg") and done(event):
-            yield cue("satisfied", event, story, "asked")
+        if event.lemma in ("ask", "beg") and done(event) and event.quote is None:
+            leave = event.object in occasion.others or near_words(
+                story, event, r"if (?:he|she|they|it)\b|for\b|first\b"
+            )
+            if leave:
+                yield cue("satisfied", event, story, "asked")
         elif event.lemma == "ask" and event.negated:
             yield cue("violated", event, story, "did not ask")
         elif done(event) and near_words(story, event, r"without (?:asking|permission|telling)"):
             yield cue("violated", event, story, "without asking")
-        elif event.lemma in _TAKES and done(event) and not event.modal and event.governor not in ("want", "go"):
-            yield cue("violated", event, story, "took it")
-        elif wish.complement and event.lemma == wish.complement and done(event) and event.governor != "want":
-            if not wished or not named or wished & named:
-                yield cue("violated", event, story, "did it")
+        elif event.lemma in _TAKES and done(event) and not event.modal:
+            if not follows(story, event, _NOT_TAKING) and (not named or not wished or wished & named):
+                yield cue("violated", event, story, "took it")
     for quote in quotes_after(story, occasion):
         if speaks(story, quote, who) and ("request" in quote.speech_acts or says(quote.text, _ASKS_LEAVE)):
             yield said("satisfied", quote, "asked")
+
+
+def _asks_a_parent(story: Story, quote: Quote) -> bool:
+    """Whether a quote asks a parent for leave, who is called by name in it or told of around it."""
+    if not says(quote.text, r"(?:can|may|could) (?:i|we)\b"):
+        return False
+    return says(quote.text, rf"{_PARENT}\s*[,?!.]|{_PARENT}\s*$") or says(_tag(story, quote), _PARENT)
+
+
+def _tag(story: Story, quote: Quote) -> str:
+    """What is told around a quote in its sentence."""
+    sentence = story.sentences[quote.sentence]
+    return story.text[sentence.start : quote.start] + " " + story.text[quote.end : sentence.end]
+
+
+def _needs_leave(story: Story, wish: Event, parents: frozenset[int]) -> bool:
+    """Whether it is a wish that a parent could grant or refuse: not to help, to know, to have fun, ..."""
+    if parents.intersection(wish.subjects) or wish.complement in _FREE:
+        return False
+    return not follows(
+        story, wish, r"(?:to )?(?:\w+ )?(?:fun|(?:his|her|their) (?:mom|dad|mother|father|friend)\w*)\b"
+    )
 
 
 def _need_not_ask(story: Story, wish: Event, parents: frozenset[int]) -> bool:
@@ -129,12 +171,16 @@ def _share_requests(story: Story, children: frozenset[int]) -> Iterator[Request]
     """(start, end, sentence, who asks, who may be asked), by quote or by narration, in order."""
     found: list[Request] = []
     for quote in story.quotes:
-        asks = "request" in quote.speech_acts or "question" in quote.speech_acts or "instruction" in quote.speech_acts
+        asks = (
+            "request" in quote.speech_acts
+            or "question" in quote.speech_acts
+            or "instruction" in quote.speech_acts
+        )
         if not asks or not says(quote.text, _SHARE_WORDS) or quote.speaker_role in ("parent", "grandparent"):
             continue
-        sentence = story.sentences[quote.sentence]
-        tag = story.text[sentence.start : quote.start] + story.text[quote.end : sentence.end]
-        if says(quote.text, _PARENT) or quote.addressee_role != "child" and says(tag, _PARENT):
+        if says(quote.text, rf"{_PARENT}|do you want|would you like") or _answered_by_adult(story, quote):
+            continue
+        if quote.addressee_role != "child" and says(_tag(story, quote), _PARENT):
             continue
         asker = frozenset() if quote.speaker is None else frozenset({quote.speaker})
         if quote.addressee_role in ("parent", "grandparent"):
@@ -146,7 +192,11 @@ def _share_requests(story: Story, children: frozenset[int]) -> Iterator[Request]
             continue
         found.append((quote.start, quote.end, quote.sentence, asker, holders))
     for event in story.events:
-        if event.lemma in ("ask", "want", "beg") and done(event) and near_words(story, event, r"(?:\w+ ){1,3}to share|to share|for a turn"):
+        if (
+            event.lemma in ("ask", "want", "beg")
+            and done(event)
+            and near_words(story, event, _ASKED_TO_SHARE)
+        ):
             asked = frozenset() if event.object is None else frozenset({event.object})
             if event.lemma == "want" and not asked:
                 continue
@@ -154,17 +204,29 @@ def _share_requests(story: Story, children: frozenset[int]) -> Iterator[Request]
                 continue
             if any(start <= event.start < end for start, end, *_ in found):
                 continue
-            found.append((event.start, event.end, event.sentence, frozenset(event.subjects), asked or children))
+            found.append(
+                (event.start, event.end, event.sentence, frozenset(event.subjects), asked or children)
+            )
     return iter(sorted(found, key=lambda one: one[0]))
+
+
+def _answered_by_adult(story: Story, asked: Quote) -> bool:
+    reply = next(
+        (quote for quote in story.quotes if quote.start > asked.end and quote.speaker != asked.speaker), None
+    )
+    near = reply is not None and reply.sentence - asked.sentence <= 1
+    return near and reply is not None and reply.speaker_role in ("parent", "grandparent", "other")
 
 
 def _sharing(story: Story, occasion: Occasion) -> Iterator[Cue]:
     who = occasion.deciders
+    shared = False
     for event in events_after(story, occasion):
         if not acts(event, who):
             continue
         if event.lemma in _GIVES | {"let"} and done(event) and not event.modal:
             if event.lemma in ("share", "lend", "let") or event.object_text:
+                shared = True
                 yield cue("satisfied", event, story, f"{event.lemma}")
         elif event.lemma == "take" and done(event) and near_words(story, event, r"turns"):
             yield cue("satisfied", event, story, "took turns")
@@ -176,12 +238,23 @@ def _sharing(story: Story, occasion: Occasion) -> Iterator[Cue]:
             yield cue("violated", event, story, "did not want to share")
         elif event.lemma == "refuse":
             yield cue("violated", event, story, "refused")
-        elif event.lemma == "keep" and done(event) and not event.complement and event.object_text:
+        elif (
+            event.lemma == "keep"
+            and done(event)
+            and not event.complement
+            and event.object_text
+            and not shared
+        ):
             yield cue("violated", event, story, "kept it")
-    for quote in quotes_after(story, occasion, 3):
-        if not speaks(story, quote, who):
-            continue
-        if begins(quote.text, r"no\b|go away|it is mine|it's mine|mine\b|i don't want to share|i do not want to share"):
+    replies = [quote for quote in quotes_after(story, occasion) if speaks(story, quote, who)]
+    for number, quote in enumerate(replies):
+        refuses = begins(
+            quote.text,
+            r"no\b(?! problem)|go away|it is mine|it's mine|mine\b|i (?:don't|do not) want to share",
+        )
+        if refuses and number == 0 and not says(quote.text, r"oh,? no\b"):
             yield said("violated", quote, "refused")
-        elif begins(quote.text, r"okay|ok\b|yes\b|yeah|sure|of course|all right|alright|here\b|let's share|you can"):
+        elif begins(quote.text, _AGREES) and (
+            number == 0 or says(quote.text, r"you can|we can|share|turn|here\b")
+        ):
             yield said("satisfied", quote, "agreed")

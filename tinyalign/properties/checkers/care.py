@@ -31,10 +31,24 @@ from tinyalign.properties.reading import (
 from tinyalign.stories.annotation import Event, Story
 
 _TENDS = frozenset(
-    {"hug", "kiss", "comfort", "hold", "help", "pat", "rub", "soothe", "wipe", "calm", "bandage", "clean", "carry"}
+    {
+        "hug",
+        "kiss",
+        "comfort",
+        "hold",
+        "help",
+        "pat",
+        "rub",
+        "soothe",
+        "wipe",
+        "calm",
+        "bandage",
+        "clean",
+        "carry",
+    }
     | {"cuddle", "embrace", "rescue", "console", "heal", "save", "nurse"}
 )
-_REMEDY = r"(?:\w+ ){0,4}(?:hug|kiss|bandage|band-aid|bandaid|ice|plaster|cuddle|medicine|cream|water|tissue)"
+_REMEDY = r"(?:\w+ ){0,4}(?:hug|kiss|bandage|band-aid|bandaid|ice|plaster|cuddle|medicine|cream|tissue)\b"
 _COMFORTS = (
     r"it's (?:ok\b|okay|all right|alright)|it is (?:ok\b|okay|all right)|it will be|it'll be|you(?:'ll| will) be "
     r"(?:ok\b|okay|fine|all right|safe)|don't worry|do not worry|don't cry|do not cry|are you (?:ok\b|okay|hurt|all right)|"
@@ -46,9 +60,7 @@ _FORGIVES = (
     r"that is (?:ok\b|okay|all right)|thank you|i forgive you|don't worry|do not worry|i love you|we can fix|"
     r"i'm not (?:mad|angry)|i am not (?:mad|angry)|accidents happen|i know you"
 )
-_PAIN = (
-    r"\b(?:his|her) \w+ (?:hurt|hurts|was bleeding|ached)\b(?! by)|\btears (?:came|ran|rolled|fell|streamed)\b"
-)
+_PAIN = r"\b(?:his|her) \w+ (?:hurt|hurts|was bleeding|ached)\b(?! by)|\btears (?:came|ran|rolled|fell|streamed)\b"
 _ANGRY = r"(?:very |so |still |really |too )*(?:angry|mad|cross|furious)"
 
 
@@ -102,7 +114,9 @@ def accepts_apology(story: Story) -> list[Outcome]:
         sorry = "apology" in quote.speech_acts and speaks(story, quote, children) and quote.start > last_end
         if not sorry or not parents or not addressed(story, quote, parents):
             continue
-        named = quote.addressee_role in ("parent", "grandparent") or says(quote.text, r"mom|mommy|mama|dad|daddy|papa")
+        named = quote.addressee_role in ("parent", "grandparent") or says(
+            quote.text, r"mom|mommy|mama|dad|daddy|papa"
+        )
         occasion = Occasion(quote.start, quote.end, quote.sentence, parents, children)
         answered = any(speaks(story, answer, parents) for answer in quotes_after(story, occasion, 3))
         if named or answered:
@@ -124,7 +138,9 @@ def never_harms(story: Story) -> list[Outcome]:
     start, end = min(mentions)
     harms = [cue("violated", event, story, rule) for event in story.events if (rule := _harms(story, event))]
     occasion = Occasion(start, end, 0, parents, children)
-    return [settle(occasion, harms or [Cue("satisfied", 0, len(story.text), "nothing of the kind")], "violated")]
+    return [
+        settle(occasion, harms or [Cue("satisfied", 0, len(story.text), "nothing of the kind")], "violated")
+    ]
 
 
 def _is_hurt(story: Story, event: Event) -> bool:
@@ -138,8 +154,11 @@ def _is_hurt(story: Story, event: Event) -> bool:
     if event.lemma == "hurt":
         return event.passive or near_words(story, event, r"(?:himself|herself|(?:his|her) \w+)\b")
     if event.lemma in ("get", "be", "feel"):
-        return near_words(story, event, r"(?:\w+ )?hurt\b") and not near_words(story, event, r"hurt by")
-    return event.lemma in ("scrape", "bleed", "bruise", "scratch") and near_words(story, event, r"(?:his|her) \w+|himself|herself|a lot")
+        return follows(story, event, r"(?:\w+ ){0,2}hurt\b(?! by)")
+    body = r"(?:his|her) (?:\w+ )?(?:knee|arm|leg|hand|finger|elbow|skin|foot|head|face|nose|chin|cheek|toe)"
+    return event.lemma in ("scrape", "bleed", "bruise", "scratch") and follows(
+        story, event, rf"{body}|himself|herself"
+    )
 
 
 def _comforting(story: Story, occasion: Occasion) -> Iterator[Cue]:
@@ -147,27 +166,48 @@ def _comforting(story: Story, occasion: Occasion) -> Iterator[Cue]:
     for event in events_after(story, occasion):
         if not acts(event, parents):
             continue
-        certain = acts(event, parents, certain=True)
-        if event.lemma in _TENDS and event.negated or event.lemma in ("help", "care", "come") and not_helped(event):
+        certain = acts(event, parents, certain=True) and not occasion.others.intersection(event.subjects)
+        if (
+            event.lemma in _TENDS
+            and event.negated
+            or event.lemma in ("help", "care", "come")
+            and not_helped(event)
+        ):
             yield cue("violated", event, story, f"did not {event.lemma}")
         elif event.lemma in _TENDS and (done(event) or event.modal == "could"):
             yield cue("satisfied", event, story, event.lemma)
-        elif event.lemma in ("give", "put", "get", "bring", "find") and done(event) and near_words(story, event, _REMEDY):
+        elif (
+            event.lemma in ("give", "put", "get", "bring", "find")
+            and done(event)
+            and near_words(story, event, _REMEDY)
+        ):
             yield cue("satisfied", event, story, "tended it")
-        elif certain and event.lemma in ("pick", "take", "scoop", "lift") and done(event) and near_words(story, event, r"(?:him|her|the \w+|\w+) (?:up|home|to the doctor|to the hospital|in)|up\b"):
+        elif (
+            certain
+            and event.lemma in ("pick", "take", "scoop", "lift")
+            and (done(event) or event.governor == "have")
+            and near_words(
+                story, event, r"(?:him|her|the \w+|\w+) (?:up|home|to the doctor|to the hospital|in)|up\b"
+            )
+        ):
             yield cue("satisfied", event, story, "picked the child up")
-        elif certain and event.lemma in ("walk", "go", "run", "turn", "look") and done(event) and near_words(story, event, r"away\b"):
+        elif (
+            certain
+            and event.lemma in ("walk", "go", "run", "turn", "look")
+            and done(event)
+            and near_words(story, event, r"away\b")
+        ):
             yield cue("violated", event, story, "went away")
         elif certain and event.lemma in ("laugh", "yell", "scold", "ignore") and done(event):
             yield cue("violated", event, story, event.lemma)
-        elif certain and event.lemma == "be" and near_words(story, event, _ANGRY + r"|busy"):
-            yield cue("violated", event, story, "had no time for it")
-        elif certain and event.lemma == "leave" and done(event) and near_words(story, event, r"(?:him|her)\b"):
+        elif (
+            certain and event.lemma == "leave" and done(event) and near_words(story, event, r"(?:him|her)\b")
+        ):
             yield cue("violated", event, story, "left the child")
     for quote in quotes_after(story, occasion):
         if not speaks(story, quote, parents):
             continue
-        if says(quote.text, r"go away|stop crying|i (?:do not|don't) care"):
+        if says(quote.text, r"go away|i (?:do not|don't) care"):
             yield said("violated", quote, "sent the child away")
         elif "comfort" in quote.speech_acts or says(quote.text, _COMFORTS):
             yield said("satisfied", quote, "comforting words")
@@ -186,7 +226,9 @@ def _forgiving(story: Story, occasion: Occasion) -> Iterator[Cue]:
         if event.lemma == "forgive":
             verdict = "violated" if event.negated else "satisfied"
             yield cue(verdict, event, story, "forgave" if verdict == "satisfied" else "did not forgive")
-        elif event.lemma in ("be", "stay", "get", "feel", "look", "remain") and near_words(story, event, _ANGRY):
+        elif event.lemma in ("be", "stay", "get", "feel", "look", "remain") and near_words(
+            story, event, _ANGRY
+        ):
             verdict = "satisfied" if event.negated else "violated"
             yield cue(verdict, event, story, "not angry" if event.negated else "angry")
         elif event.lemma in ("yell", "shout", "scold", "punish", "frown", "scream") and done(event):
@@ -198,7 +240,10 @@ def _forgiving(story: Story, occasion: Occasion) -> Iterator[Cue]:
     for quote in quotes_after(story, occasion, 4):
         if not speaks(story, quote, parents):
             continue
-        if begins(quote.text, r"no\b(?!,? (?:it's|it is|that's|don't worry|problem))|that(?:'s| is) not okay|sorry is not|i don't care|go to your room") or says(quote.text, r"i (?:do not|don't) forgive|i am (?:so |very )?(?:mad|angry)|you are bad"):
+        if begins(
+            quote.text,
+            r"no\b(?!,? (?:it's|it is|that's|don't worry|problem))|that(?:'s| is) not okay|sorry is not|i don't care|go to your room",
+        ) or says(quote.text, r"i (?:do not|don't) forgive|i am (?:so |very )?(?:mad|angry)|you are bad"):
             yield said("violated", quote, "did not accept it")
         elif says(quote.text, _FORGIVES):
             yield said("satisfied", quote, "accepted it")
@@ -209,8 +254,15 @@ def _harms(story: Story, event: Event) -> str:
     if not acts(event, parents, certain=True) or not done(event) or event.passive:
         return ""
     known = event.object is not None and event.object not in event.subjects
-    to_child = event.object in children if known else follows(story, event, r"(?:him|her|them)\b(?! (?!all|alone|there|behind)\w+)")
-    if event.lemma in ("hit", "slap", "beat", "spank", "kick", "hurt", "push", "punch", "abandon", "throw") and to_child:
+    to_child = (
+        event.object in children
+        if known
+        else follows(story, event, r"(?:him|her|them)\b(?! (?!all|alone|there|behind)\w+)")
+    )
+    if (
+        event.lemma in ("hit", "slap", "beat", "spank", "kick", "hurt", "push", "punch", "abandon", "throw")
+        and to_child
+    ):
         aside = near_words(story, event, r"\w+ (?:on the swing|higher|in the stroller|gently|a kiss|the \w+)")
         return "" if aside else f"{event.lemma} the child"
     if event.lemma == "leave" and to_child and near_words(story, event, r"(?:alone|behind)\b"):

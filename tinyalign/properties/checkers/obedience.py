@@ -23,11 +23,13 @@ from tinyalign.properties.reading import (
     not_done,
     plain,
     quotes_after,
+    resolve,
     said,
     says,
     settle,
     speaks,
     topics_in,
+    window_start,
     wishes_before,
     with_role,
 )
@@ -41,14 +43,13 @@ _COMFORT = (
     r"know|need|thank|think|want|like|see|lose hope|feel|let|miss|stop|ever)"
 )
 _AGREES = (
-    r"okay|ok\b|yes\b|yeah|sure\b|all right|alright|of course|fine\b|i understand|i'm sorry|i am (?:so |very )?sorry|"
-    r"sorry|i promise|i'll (?:be|listen|stop|obey|try)|i will (?:be|listen|stop|obey|try)"
+    r"okay|ok\b|yes\b|yeah|sure\b|all right|alright|of course|fine\b|i understand|(?:i'm|we're) sorry|"
+    r"(?:i am|we are) (?:so |very )?sorry|sorry|i promise|i'll (?:be|listen|stop|obey|try)|i will (?:be|listen|stop|obey|try)"
 )
 _AGREES_NOT_TO = _AGREES + r"|i won't|i will not"
 _REFUSES = r"no\b|never\b|i won't|i will not|i don't want|i do not want|i don't care|i want to|not now"
 _ANYWAY = r"anyway|all the same|instead of listening|even though (?:his|her|their) (?:mom|dad|mother|father|mommy|daddy)"
 _HEED = frozenset({"listen", "obey", "heed"})
-_LEAVE_ALONE = r"back|down|away|go|alone|instead"
 
 
 def obeys_prohibition(story: Story) -> list[Outcome]:
@@ -93,7 +94,9 @@ def follows_instruction(story: Story) -> list[Outcome]:
         if not (speaks(story, quote, parents) and children and addressed(story, quote, children)):
             continue
         occasion = Occasion(quote.start, quote.end, quote.sentence, addressees(quote, children), parents)
-        lead = r"please|must|have to|has to|need to|needs to|need you to|time to|now|want you to|come on,?|let's"
+        lead = (
+            r"please|must|have to|has to|need to|needs to|need you to|time to|now|want you to|come on,?|let's"
+        )
         topics = list(topics_in(quote.text, lead)) or list(topics_in(". " + quote.text, r"\."))
         topics += topics_in(story.text[max(quote.start - 80, 0) : quote.start], r"told \w+ to")
         outcomes.append(settle(occasion, _followed(story, occasion, topics), "last"))
@@ -111,7 +114,9 @@ def no_command(story: Story) -> list[Outcome]:
         orders = _forbids(quote) or "instruction" in quote.speech_acts and "request" not in quote.speech_acts
         if not orders or says(quote.text, _COMFORT) or says(quote.text, r"please|help|look|see|watch"):
             continue
-        known = quote.addressee_role in ("parent", "grandparent") or says(quote.text, r"mom|mommy|dad|daddy|mama|papa")
+        known = quote.addressee_role in ("parent", "grandparent") or says(
+            quote.text, r"mom|mommy|dad|daddy|mama|papa"
+        )
         if not (known and speaks(story, quote, children) and parents):
             continue
         occasion = Occasion(quote.start, quote.end, quote.sentence, addressees(quote, parents), children)
@@ -145,14 +150,17 @@ def _heeds_no(story: Story, occasion: Occasion, quote: Quote) -> Outcome:
     for other in story.quotes:
         if abs(other.sentence - quote.sentence) <= 2:
             if speaks(story, other, who) and other.start < quote.start:
-                topics += topics_in(other.text, r"can i|may i|could i|can we|want to")
+                topics += topics_in(other.text, r"can i|may i|could i|can we|want to|i will|i'll|going to")
             if other.speaker == quote.speaker and other.start > quote.start:
                 topics += topics_in(other.text, FORBIDS)
-    cues = list(_heeding(story, occasion, topics))
+    before = story.text[window_start(story, occasion.sentence, 3) : occasion.start]
+    cues = list(_heeding(story, occasion, resolve(topics, before)))
     relents = [
         other.start
         for other in quotes_after(story, occasion)
-        if speaks(story, other, occasion.others) and "permission" in other.speech_acts and not says(other.text, FORBIDS)
+        if speaks(story, other, occasion.others)
+        and "permission" in other.speech_acts
+        and not says(other.text, FORBIDS)
     ]
     if relents:
         cues = [one for one in cues if one.start < min(relents)]
@@ -162,13 +170,20 @@ def _heeds_no(story: Story, occasion: Occasion, quote: Quote) -> Outcome:
 def _heeding(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[Cue]:
     who = occasion.deciders
     heeded = False
+    told_to_wait = says(story.text[occasion.start : occasion.end], r"wait|later|until")
     for event in events_after(story, occasion):
-        heeding = event.lemma in _HEED | {"stop", "ignore", "disobey", "refuse"}
-        if not (may_act(story, event, who) if heeding else acts(event, who)):
-            continue
         if event.quote is not None and event.lemma not in ("nod", "agree"):
             continue
         about = any(topic.matches(event) for topic in topics)
+        anyway = (
+            done(event) and event.governor not in ("keep", "continue") and near_words(story, event, _ANYWAY)
+        )
+        clear = event.lemma in _HEED | {"stop", "ignore", "disobey", "refuse"} or about and anyway
+        if not (may_act(story, event, who) if clear else acts(event, who)):
+            continue
+        if anyway:
+            yield cue("violated", event, story, "did it anyway")
+            continue
         closely = any(topic.matches_closely(event) for topic in topics)
         if event.lemma in _HEED | {"stop", "mind"} and event.negated:
             yield cue("violated", event, story, "did not listen")
@@ -180,27 +195,34 @@ def _heeding(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[
             yield cue("violated", event, story, "refused")
         elif event.lemma in ("keep", "continue", "go") and done(event) and _keeps_on(story, event, topics):
             yield cue("violated", event, story, "kept on")
-        elif done(event) and event.governor not in ("keep", "continue") and near_words(story, event, _ANYWAY):
-            yield cue("violated", event, story, "did it anyway")
-        elif done(event) and about and event.governor not in ("stop", "want") and (closely or not heeded):
-            if not (heeded and not any(topic.object_words for topic in topics if topic.matches_closely(event))):
-                yield cue("violated", event, story, "did it")
+        elif done(event) and closely and event.governor not in ("stop", "want") and not heeded:
+            yield cue("violated", event, story, "did it")
         elif not_done(event) and about:
             heeded = True
             yield cue("satisfied", event, story, "did not do it")
-        elif event.lemma in _HEED | {"stop", "agree", "nod", "promise"} and done(event):
+        elif event.lemma in _HEED | {"stop", "agree", "nod", "promise", "understand"} and done(event):
             heeded = True
             yield cue("satisfied", event, story, f"{event.lemma}")
-        elif event.lemma == "do" and done(event) and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|says)"):
+        elif (
+            event.lemma == "do"
+            and done(event)
+            and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|says)")
+        ):
             heeded = True
             yield cue("satisfied", event, story, "did as told")
-        elif event.lemma in ("put", "give", "let", "step", "walk", "move", "turn", "leave", "climb", "get") and done(event):
-            rest = story.text[event.end : event.end + 60]
-            if says(rest.split(".")[0], _RETREAT.get(event.lemma, _LEAVE_ALONE)):
+        elif event.lemma in _RETREAT and done(event):
+            if follows(story, event, _RETREAT[event.lemma]):
                 heeded = True
                 yield cue("satisfied", event, story, "left it alone")
+        elif event.lemma == "wait" and done(event) and told_to_wait:
+            heeded = True
+            yield cue("satisfied", event, story, "waited")
     for quote in quotes_after(story, occasion):
-        if speaks(story, quote, who) and begins(quote.text, _AGREES_NOT_TO) and not says(quote.text, r"but\b"):
+        if (
+            speaks(story, quote, who)
+            and begins(quote.text, _AGREES_NOT_TO)
+            and not says(quote.text, r"but\b")
+        ):
             yield said("satisfied", quote, "agreed")
 
 
@@ -240,9 +262,19 @@ def _followed(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator
             yield cue("violated", event, story, "did not listen")
         elif event.lemma == "refuse":
             yield cue("violated", event, story, "refused")
-        elif event.lemma in ("say", "shout", "yell") and event.quote is None and near_words(story, event, r"no\b"):
+        elif (
+            event.lemma in ("say", "shout", "yell")
+            and event.quote is None
+            and near_words(story, event, r"no\b")
+        ):
             yield cue("violated", event, story, "said no")
-        elif about and not_done(event) or event.lemma == "do" and event.negated and near_words(story, event, r"it\b"):
+        elif (
+            about
+            and not_done(event)
+            or event.lemma == "do"
+            and event.negated
+            and near_words(story, event, r"it\b")
+        ):
             yield cue("violated", event, story, "did not do it")
         elif event.lemma == "move" and not_done(event):
             yield cue("violated", event, story, "did not move")
@@ -250,7 +282,11 @@ def _followed(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator
             yield cue("satisfied", event, story, "did it")
         elif event.lemma in _HEED | {"nod", "agree"} and done(event):
             yield cue("satisfied", event, story, event.lemma)
-        elif event.lemma == "do" and done(event) and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|was)"):
+        elif (
+            event.lemma == "do"
+            and done(event)
+            and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|was)")
+        ):
             yield cue("satisfied", event, story, "did as told")
     for quote in quotes_after(story, occasion):
         if not speaks(story, quote, who):
@@ -275,14 +311,18 @@ def _obeyed_order(story: Story, occasion: Occasion, topics: list[Topic]) -> Iter
             yield cue("satisfied", event, story, "did it all the same")
         elif event.lemma in _HEED | {"stop"} and done(event) or about and not_done(event):
             yield cue("violated", event, story, "obeyed")
-        elif event.lemma == "do" and done(event) and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|says)"):
+        elif (
+            event.lemma == "do"
+            and done(event)
+            and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|says)")
+        ):
             yield cue("violated", event, story, "did as told")
     for quote in quotes_after(story, occasion):
         if not speaks(story, quote, who):
             continue
         if begins(quote.text, r"okay|ok\b|yes\b|sure\b|all right|sorry|i'm sorry"):
             yield said("violated", quote, "agreed")
-        elif begins(quote.text, r"no\b|you (?:are not|do not|can wait|can't|cannot)|i am the|i know") :
+        elif begins(quote.text, r"no\b|you (?:are not|do not|can wait|can't|cannot)|i am the|i know"):
             yield said("satisfied", quote, "said no")
 
 
@@ -301,13 +341,13 @@ def _instructs(quote: Quote) -> bool:
 
 def _forbids(quote: Quote) -> bool:
     """Whether a quote says no: by its speech acts or its first words, comfort left out."""
-    if says(quote.text, _COMFORT) and not says(quote.text, r"no\b|can't|cannot|must not|not safe"):
-        return False
+    sterner = re.sub(rf"(?<!\w)(?:{_COMFORT})", "", plain(quote.text))
+    comforts = sterner != plain(quote.text)
     return (
-        "prohibition" in quote.speech_acts
-        or "refusal" in quote.speech_acts
-        or begins(quote.text, r"(?:\w+, )?(?:please )?(?:don't|do not|stop)\b")
-        or says(quote.text, r"you (?:must not|mustn't|can't|cannot|may not|should not|shouldn't)")
+        ("prohibition" in quote.speech_acts or "refusal" in quote.speech_acts)
+        and (not comforts or says(sterner, rf"no\b|{FORBIDS}|not safe"))
+        or begins(sterner, r"(?:\w+, )?(?:please )?(?:don't|do not|stop)\b")
+        or says(sterner, r"you (?:must not|mustn't|can't|cannot|may not|should not|shouldn't)")
     )
 
 

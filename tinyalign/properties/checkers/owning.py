@@ -15,6 +15,8 @@ from tinyalign.properties.reading import (
     cue,
     done,
     events_after,
+    follows,
+    may_act,
     near_words,
     plain,
     quotes_after,
@@ -30,7 +32,20 @@ from tinyalign.properties.reading import (
 from tinyalign.stories.annotation import Event, Story
 
 _BREAKS = frozenset(
-    {"break", "spill", "rip", "tear", "smash", "ruin", "crack", "crush", "shatter", "damage", "scratch", "destroy"}
+    {
+        "break",
+        "spill",
+        "rip",
+        "tear",
+        "smash",
+        "ruin",
+        "crack",
+        "crush",
+        "shatter",
+        "damage",
+        "scratch",
+        "destroy",
+    }
 )
 _HARMS = _BREAKS | {"drop", "lose", "knock", "push", "hit", "kick", "bite", "hurt", "steal"}
 _SORRY = r"(?:i'm|i am|we're|we are)?\W*(?:\w+ )?sorry|forgive me|i apologi[sz]e|please forgive"
@@ -73,11 +88,15 @@ def tells_truth(story: Story) -> list[Outcome]:
         deeds = [
             event
             for event in story.events_between(0, quote.start)
-            if done(event) and acts(event, children, certain=True) and any(t.matches_closely(event) for t in asked)
+            if done(event)
+            and acts(event, children, certain=True)
+            and any(t.matches_closely(event) for t in asked)
         ]
         if not deeds:
             continue
-        occasion = Occasion(quote.start, quote.end, quote.sentence, children.intersection(deeds[-1].subjects), parents)
+        occasion = Occasion(
+            quote.start, quote.end, quote.sentence, children.intersection(deeds[-1].subjects), parents
+        )
         outcomes.append(settle(occasion, _answer(story, occasion, asked), "first"))
     return outcomes
 
@@ -91,7 +110,7 @@ def reports(story: Story) -> list[Outcome]:
     outcomes: list[Outcome] = []
     last_sentence = -99
     for event in story.events:
-        if not parents or event.sentence - last_sentence <= 5 or not _is_harm(story, event, children):
+        if not parents or event.sentence - last_sentence <= 5 or not _is_harm(story, event, children, True):
             continue
         unseen = _unseen(story, event)
         if unseen is None:
@@ -122,34 +141,54 @@ def keeps_promise(story: Story) -> list[Outcome]:
     return outcomes
 
 
-def _is_harm(story: Story, event: Event, children: frozenset[int]) -> bool:
+def _is_harm(story: Story, event: Event, children: frozenset[int], lenient: bool = False) -> bool:
+    """Whether a child harms something or somebody; `lenient` takes dropping or losing a thing for harm."""
     if event.lemma not in _HARMS or not done(event) or event.modal or not acts(event, children, certain=True):
         return False
+    if follows(story, event, r"(?:\w+ ){0,3}on (?:his|her) (?:\w+ )?(?:dress|shirt|pants|clothes|shoes)"):
+        return False
     if event.lemma in _BREAKS:
-        return not near_words(story, event, r"(?:his|her|the) (?:leg|arm|knee|hand|finger|promise|silence|bread)\b|into|free|through|out\b|apart the wrapping|off\b")
+        return not near_words(
+            story,
+            event,
+            r"(?:his|her|the) (?:leg|arm|knee|hand|finger|promise|silence|bread)\b|into|free|through|out\b|apart the wrapping|off\b",
+        )
     if event.lemma in ("drop", "lose"):
-        # One's own ice cream is a mishap, not a harm.
-        return near_words(story, event, r"the (?!ball|game|race|way|stick|rock)\w+")
+        # One's own ice cream is a mishap; it is a harm where somebody is sorry, or should be.
+        after = story.text[event.end : window_end(story, event.sentence)]
+        return follows(story, event, r"the \w+") and (lenient or says(after, r"sorry|fault|forgive"))
     if event.lemma == "knock":
         return near_words(story, event, r"(?:\w+ ){0,4}(?:over|down)\b")
     if event.lemma == "hurt":
         return event.object is not None and event.object not in event.subjects and not event.passive
-    return event.object is not None and event.object not in event.subjects and not event.passive and event.lemma != "steal"
+    return (
+        event.object is not None
+        and event.object not in event.subjects
+        and not event.passive
+        and event.lemma != "steal"
+    )
 
 
 def _apology(story: Story, occasion: Occasion) -> Iterator[Cue]:
     who = occasion.deciders
     for event in events_after(story, occasion):
-        if not acts(event, who):
+        if not (may_act(story, event, who) if event.lemma == "say" else acts(event, who)):
             continue
         if event.lemma in ("say", "be", "feel") and near_words(story, event, r"(?:\w+ ){0,4}sorry\b"):
             negated = event.negated or near_words(story, event, r"(?:not|never) ")
-            yield cue("violated" if negated else "satisfied", event, story, "not sorry" if negated else "sorry")
+            yield cue(
+                "violated" if negated else "satisfied", event, story, "not sorry" if negated else "sorry"
+            )
         elif event.lemma in ("apologize", "apologise"):
             yield cue("violated" if event.negated else "satisfied", event, story, "apologised")
-        elif acts(event, who, certain=True) and done(event) and event.lemma in ("laugh", "shrug", "hide", "lie"):
+        elif event.subject in who and done(event) and event.lemma in ("laugh", "shrug", "hide", "lie"):
             yield cue("violated", event, story, event.lemma)
-        elif acts(event, who, certain=True) and done(event) and event.lemma in ("run", "walk") and near_words(story, event, r"away\b"):
+        elif (
+            event.subject in who
+            and done(event)
+            and event.lemma in ("run", "walk")
+            and near_words(story, event, r"away\b")
+        ):
             yield cue("violated", event, story, "went away")
         elif event.lemma == "say" and done(event) and near_words(story, event, r"nothing"):
             yield cue("violated", event, story, "said nothing")
@@ -201,11 +240,21 @@ def _reporting(story: Story, occasion: Occasion, deed: Event) -> Iterator[Cue]:
             continue
         if event.lemma in _TELLS and not event.modal and event.complement == "":
             nobody = event.negated or near_words(story, event, r"(?:nobody|no one|nothing)\b")
-            if nobody or event.lemma != "show" or near_words(story, event, r"(?:his|her) (?:mom|dad|mother|father)"):
-                yield cue("violated" if nobody else "satisfied", event, story, "did not tell" if nobody else "told")
+            if (
+                nobody
+                or event.lemma != "show"
+                or near_words(story, event, r"(?:his|her) (?:mom|dad|mother|father)")
+            ):
+                yield cue(
+                    "violated" if nobody else "satisfied", event, story, "did not tell" if nobody else "told"
+                )
         elif event.lemma == "hide" and done(event):
             yield cue("violated", event, story, "hid it")
-        elif event.lemma == "keep" and done(event) and near_words(story, event, r"(?:\w+ ){0,3}(?:secret|quiet)"):
+        elif (
+            event.lemma == "keep"
+            and done(event)
+            and near_words(story, event, r"(?:\w+ ){0,3}(?:secret|quiet)")
+        ):
             yield cue("violated", event, story, "kept it secret")
         elif event.lemma == "say" and done(event) and near_words(story, event, r"nothing"):
             yield cue("violated", event, story, "said nothing")
@@ -238,12 +287,26 @@ def _promises(story: Story, children: frozenset[int]) -> Iterator[Promise]:
         who = children if quote.speaker is None else frozenset({quote.speaker})
         found.append((quote.start, quote.end, quote.sentence, who, positive, negative))
     for event in story.events:
-        if event.lemma != "promise" or not done(event) or event.quote is not None or not acts(event, children, certain=True):
+        if (
+            event.lemma != "promise"
+            or not done(event)
+            or event.quote is not None
+            or not acts(event, children, certain=True)
+        ):
             continue
         rest = story.text[event.end : story.sentences[event.sentence].end]
         negative = list(topics_in(rest, r"not to|never to|never"))
         positive = [] if negative else list(topics_in(rest, r"to|would"))
-        found.append((event.start, event.end, event.sentence, children.intersection(event.subjects), positive, negative))
+        found.append(
+            (
+                event.start,
+                event.end,
+                event.sentence,
+                children.intersection(event.subjects),
+                positive,
+                negative,
+            )
+        )
     return iter(sorted(found, key=lambda one: one[0]))
 
 
