@@ -11,10 +11,9 @@ from tinyalign.stories.grammar.prompts import ContrastPrompt
 def equal_length(prompt: ContrastPrompt, encode: Callable[[str], list[int]]) -> bool:
     """Whether clean and corrupted have equally many tokens, and so have the two role swaps."""
 
-    def same(one: str, other: str) -> bool:
-        return len(encode(one)) == len(encode(other))
-
-    return same(prompt.clean, prompt.corrupted) and same(prompt.role_swap_clean, prompt.role_swap_corrupted)
+    lengths = {side: len(encode(text)) for side, text in prompt.texts().items()}
+    plain = lengths["clean"] == lengths["corrupted"]
+    return plain and lengths["role_swap_clean"] == lengths["role_swap_corrupted"]
 
 
 @dataclass(frozen=True)

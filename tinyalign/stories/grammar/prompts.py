@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -191,7 +191,8 @@ class PromptSpace:
         sizes: dict[str, int] = {}
         for slot, lexicon in grammar.slots.items():
             rivals = sum(
-                grammar.slots[earlier] is lexicon and mix.of(earlier) == mix.of(slot) for earlier in sizes
+                grammar.slots[earlier].name == lexicon.name and mix.of(earlier) == mix.of(slot)
+                for earlier in sizes
             )
             sizes[slot] = len(lexicon.parts[mix.of(slot)]) - rivals
         frames = mix.of(FRAMES)
@@ -228,9 +229,6 @@ class PromptSpace:
         alternatives.append(decision.parts[frames][digits["decision"]])
         roles, swapped = self._bind(chosen, grammar.roles), self._bind(chosen, grammar.swapped)
 
-        def write(side: str, bindings: Bindings) -> str:
-            return render([alternative.side(side) for alternative in alternatives], bindings).text
-
         slots = {slot: entry.word for slot, entry in chosen.items()}
         slots |= {
             f"{slot}.{form}": word for slot, entry in chosen.items() for form, word in entry.forms.items()
@@ -240,11 +238,11 @@ class PromptSpace:
             split=self.mix.label,
             index=index,
             decision=self.decision,
-            clean=write("clean", roles),
-            corrupted=write("corrupted", roles),
-            role_swap_clean=write("clean", swapped),
-            role_swap_corrupted=write("corrupted", swapped),
-            neutral=write("neutral", roles),
+            clean=_write(alternatives, "clean", roles),
+            corrupted=_write(alternatives, "corrupted", roles),
+            role_swap_clean=_write(alternatives, "clean", swapped),
+            role_swap_corrupted=_write(alternatives, "corrupted", swapped),
+            neutral=_write(alternatives, "neutral", roles),
             continuation_prefix=decision.continuation_prefix,
             slots=slots,
         )
@@ -293,3 +291,7 @@ class PromptSpace:
             else:
                 bound[role] = Person("child", chosen[slot])
         return bound
+
+
+def _write(alternatives: Sequence[Alternative], side: str, bindings: Bindings) -> str:
+    return render([alternative.side(side) for alternative in alternatives], bindings).text
