@@ -55,7 +55,7 @@ def tally(names: tuple[str, ...], texts: list[str]) -> Tally:
         for record in json.loads((LABELS / f"{name}.json").read_text(encoding="utf-8")):
             text = texts[record["line"] - 1]
             digest = hashlib.sha256(text.encode()).hexdigest()
-            assert digest.startswith(record["sha256"]), f"line {record['line']} is not the labelled story"
+            assert digest.startswith(record["sha256"]), "not the labelled story"
             story = annotate(text)
             quotes = {(quote.start, quote.end): quote for quote in story.quotes}
             total.stories += 1

@@ -105,7 +105,7 @@ def _sentence(acts: set[SpeechAct], piece: str, whole: str, context: Context) ->
         acts.add("request")
     if piece.endswith("?"):
         return
-    if _has("prohibition", body) or (
+    if (_has("prohibition", body) or _has("prohibition", piece)) or (
         _patterns()["we_cannot"].search(piece) and adult and not context.asked and whole.startswith("no")
     ):
         acts.add("prohibition")
@@ -120,7 +120,8 @@ def _answer(acts: set[SpeechAct], said: str, low: str, context: Context) -> None
     if context.asked and _has("agree", low) and "promise" not in acts:
         acts.add("permission")
     adult = context.speaker in ("parent", "grandparent")
-    if _has("deny", low):
+    denied = _patterns()["deny"].search(low) is not None and not low.startswith("oh")
+    if _has("deny", low) or (denied and context.asked):
         if context.asked or context.told:
             acts.add("refusal")
         bare = low.rstrip("!. ") in ("no", "no, no", "no no")
@@ -135,5 +136,7 @@ def _answer(acts: set[SpeechAct], said: str, low: str, context: Context) -> None
             or re.match(r"no,? (?:\w+, )?stop|no!? don't", low)
         ):
             acts.add("prohibition")
-    if _has("refusal", low) or (context.asked and _patterns()["regret"].search(low)):
+    if (_has("refusal", low) and (context.asked or context.told or denied)) or (
+        context.asked and _patterns()["regret"].search(low)
+    ):
         acts.add("refusal")

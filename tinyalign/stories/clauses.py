@@ -89,7 +89,8 @@ class Clauses:
     def _read(self) -> None:
         clause_start = 0
         for index, token in enumerate(self.tokens):
-            if token.kind == "break" or (token.kind == "mark" and token.text in ".!?"):
+            title = token.text == "." and self.low(index - 1) in ("mr", "mrs", "ms", "dr")
+            if token.kind == "break" or (token.kind == "mark" and token.text in ".!?" and not title):
                 clause_start = index + 1
             elif token.kind == "word" and self.is_verb(index):
                 self.subjects[index] = self._subject(index, clause_start)

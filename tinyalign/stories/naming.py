@@ -32,6 +32,8 @@ class Naming:
                 position += skip
         if self.page.low(position) == "name" and self.page.low(position + 1) in ("was", "is"):
             position += 1
+        if self.page.low(position) == "," and self.page.low(position + 1) in ("named", "called"):
+            position += 1
         introduced = self.page.low(position) in ("named", "called", "was", "is") and position > index
         introduced = introduced and (
             self.page.low(position) in ("named", "called") or self.page.low(position - 1) == "name"
@@ -124,7 +126,7 @@ class Naming:
 
     def read(self, index: int, token: Token) -> None:
         word = base_word(token)
-        figure = self.cast.named(word)
+        figure = self.cast.named(word) or self._by_pronoun(index, word)
         if (
             figure is None
             and self.page.low(index - 1) in ("named", "called")
@@ -146,6 +148,22 @@ class Naming:
                 figure.role, figure.gender, figure.stated = "other", gender or figure.gender, True
         self.page.mention(index, first, figure)
         self._kind_behind(index, figure)
+
+    def _by_pronoun(self, index: int, name: str) -> Figure | None:
+        """ "His name was Tim": the nameless one mentioned last whom "his" fits."""
+        if self.page.low(index - 2) != "name" or self.page.low(index - 1) not in ("was", "is"):
+            return None
+        whose = self.page.low(index - 3)
+        if whose not in _POSSESSIVE:
+            return None
+        gender: Gender | None = "male" if whose == "his" else "female" if whose == "her" else None
+        for figure in self.cast.recent():
+            nameless = figure.proper is None and figure.role not in ("parent", "grandparent")
+            if nameless and not figure.plural and figure.gender in (gender, None):
+                self.cast.give_name(figure, name, unpossessed(self.tokens[index].text))
+                figure.gender = figure.gender or gender
+                return figure
+        return None
 
     def _kind_behind(self, index: int, figure: Figure) -> None:
         """ "Sam the cat", "Max, the puppy,": what the name's bearer is."""

@@ -6,7 +6,7 @@ from tinyalign.stories.annotation import Gender
 from tinyalign.stories.cast import Figure
 from tinyalign.stories.lexicon import Noun, people, verbs
 from tinyalign.stories.naming import Naming
-from tinyalign.stories.page import COMPANY, COMPOUND, NEW, PREPOSITIONS, TOYS, Page, base_word
+from tinyalign.stories.page import COMPANY, COMPOUND, NEW, PRAISE, PREPOSITIONS, TOYS, Page, base_word
 from tinyalign.stories.text import Token
 
 _POSSESSIVE: dict[str, Gender | None] = {"his": "male", "her": "female", "their": None, "its": None}
@@ -87,7 +87,7 @@ class Nouns:
                 return None
             predicate = self._predicate_of(index)
             if predicate is not None:
-                if not (facts.role == "other" and predicate.stated):
+                if word not in PRAISE and not (facts.role == "other" and predicate.stated):
                     self.cast.describe(predicate, word, facts, species)
                 return None
             if facts.plural and (known := self.cast.latest(word, facts)):

@@ -15,7 +15,7 @@ NEW = word_set("a an another one some two three many")
 STOP = word_set(
     "in on at to with for of by from and or but so then that who which when while because as like about into "
     "near behind is are was were am be been had has have do does did not no he she it they we you i me "
-    "him them us there up down out off over under around after before if than too very said asked told"
+    "him them us there up down out off over under around after before if than said asked told"
 )
 # Before a noun, these make a toy or a dish of it.
 TOYS = word_set("teddy toy stuffed plush paper clay wooden rubber plastic pretend hot chocolate gummy")
@@ -24,6 +24,10 @@ COMPOUND = word_set(
     "house food bowl cage bed book costume suit mask store shop show truck tail nest hole farm fur coat"
 )
 # Company, not kind: the friend of a bear may be a bear.
+# Praise, not kind: "Tim was a nice person" does not make him an adult.
+PRAISE = word_set(
+    "person hero superhero player leader helper customer visitor stranger giant angel monster builder cook"
+)
 COMPANY = word_set("friend friends pal pals buddy playmate classmate neighbor")
 PREPOSITIONS = word_set(
     "in on at to with for of by from about into near behind after before than like around"
@@ -147,6 +151,9 @@ class Page:
                     position -= 1
                     continue
                 break
+            if token.low == "and" and index - position > 1 and position - 1 not in self.refs:
+                position -= 1  # "a kind and honest cat"
+                continue
             if token.low in DETERMINERS or token.low.endswith(("'s", "s'")):
                 return position, token.low
             if token.low in STOP or (

@@ -10,6 +10,9 @@ HE_SHE: dict[str, Gender] = {
     "he": "male", "him": "male", "himself": "male", "she": "female", "herself": "female",
 }  # fmt: skip
 
+# In tokens: how far a mention that led no clause falls behind one that did, and the lead of a known sex.
+_OBJECT_RANK, _KNOWN_SEX = 12, 10
+
 
 class Pronouns:
     """Reads he, she, it, they and their object forms.
@@ -64,18 +67,19 @@ class Pronouns:
                     figure.species != "human" or figure.gender is None
                 ):
                     fitting.append(figure)
-            elif (
-                figure.gender == wanted
-                or (figure.gender is None and figure.species != "thing")
-                or (figure.gender is None and figure.species == "thing")
-            ):
+            elif figure.gender in (wanted, None):
                 fitting.append(figure)
+        if wanted is not None:
+            # A thing is "she" only where nobody else can be.
+            fitting = [figure for figure in fitting if figure.species != "thing"] or fitting
         is_object = low in ("him", "her", "himself", "herself")
-        return sorted(
-            fitting,
-            key=lambda f: (max(f.subject_at, f.last - 12) if not is_object else f.last, f.last),
-            reverse=True,
-        )
+
+        def weight(figure: Figure) -> tuple[int, int]:
+            known = _KNOWN_SEX if wanted is not None and figure.gender == wanted else 0
+            place = figure.last if is_object else max(figure.subject_at, figure.last - _OBJECT_RANK)
+            return place + known, figure.last
+
+        return sorted(fitting, key=weight, reverse=True)
 
     def _called(self, index: int) -> frozenset[str]:
         """Vocatives of the quotes right before and right after the pronoun's clause."""

@@ -40,8 +40,14 @@ def read_page(tokens: list[Token], vocatives: list[frozenset[str]]) -> Page:
 
 
 def _young(page: Page) -> None:
-    """An animal that belongs to a parent of its own species is a child."""
+    """An animal that belongs to a parent of its own species is a child; among animals, a mere name is one."""
     figures = page.cast.figures
+    stated = [f for f in figures if not f.plural and f.stated]
+    leads = bool(figures) and figures[0].stated and figures[0].role == "animal"
+    if leads and all(f.role in ("animal", "other") for f in stated):
+        for figure in figures:
+            if not figure.stated and not figure.plural and figure.role == "child":
+                figure.role, figure.species = "animal", "animal"
     parents = {f.species for f in figures if f.role == "parent" and f.species not in ("human", "thing")}
     for figure in figures:
         if figure.role == "animal" and figure.species in parents and figure.owner is not None:

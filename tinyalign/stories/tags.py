@@ -10,6 +10,7 @@ from tinyalign.stories.turns import Scene
 _FIRM = word_set(
     "say ask reply shout yell whisper exclaim answer respond scream call tell mumble murmur mutter"
 )
+_NOT_WRITTEN = word_set("word words book box story")
 _NONFINITE = word_set("say saying call asking shouting crying whispering calling whisper thinking")
 
 
@@ -160,6 +161,9 @@ class Tags:
         if last.kind == "mark" and last.text not in ",:-\u2013\u2014;":
             return
         loose = last.kind == "word"
+        if last.low in ("called", "named"):
+            turn.silent = True  # `a game called "match"`
+            return
         verb = self._last_speech_verb(position, loose)
         if verb is None:
             if not loose or last.low in ("that", "it"):
@@ -227,10 +231,15 @@ class Tags:
                 break
         if reference is not None and reference.pronoun and self.scene.page.low(reference.head) == "it":
             earlier = {token.low for token in self.scene.tokens[max(0, verb - 30) : verb]}
-            speaking = reference.ids and self.scene.figures[reference.ids[0]].last > verb - 12
-            return bool(
-                earlier & (self._people.unspoken - {"it", "word", "words", "book", "box", "story"})
-            ) and not (speaking and self.scene.figures[reference.ids[0]].role == "animal")
+            written = earlier & (self._people.unspoken - _NOT_WRITTEN)
+            if not written:
+                return False
+            spoken = self.scene.page.cast.figures[reference.ids[0]].mentions if reference.ids else []
+            heard = max((start for start, _ in spoken if start < self.scene.tokens[verb].start), default=-1)
+            seen = max(
+                token.start for token in self.scene.tokens[max(0, verb - 30) : verb] if token.low in written
+            )
+            return seen > heard
         return False
 
     def _nonfinite_subject(self, verb: int) -> Reference | None:

@@ -78,6 +78,7 @@ class Things:
             word in self._people.voices
             or word in self._people.unspoken
             or word in STOP
+            or word.endswith("n't")
             or self._verbs.form.get(word) in ("past", "gerund")
         ):
             return

@@ -78,14 +78,26 @@ class Untagged:
     def revealed(self, number: int) -> None:
         """`Tim heard a voice. "Hello!" It was a small bird.`: the bird speaks."""
         turn = self.scene.turns[number]
-        if turn.speakers or turn.role or turn.tag is not None or self.scene.page.low(turn.token + 1) != "it":
+        if turn.speakers or turn.role or turn.after:
             return
         before = {token.low for token in self.scene.tokens[max(0, turn.token - 8) : turn.token]}
-        if before & self._people.voices and self.scene.page.low(turn.token + 2) in ("was", "is"):
-            for index in range(turn.token + 3, min(turn.token + 9, len(self.scene.tokens))):
-                if index in self.scene.page.refs:
-                    turn.speakers, turn.evidence = self.scene.page.refs[index].ids, "revealed"
-                    return
+        if not before & self._people.voices:
+            return
+        page, place = self.scene.page, turn.token + 1
+        if page.low(place) == "it" and page.low(place + 1) in ("was", "is"):
+            place += 2
+        else:
+            # "Tim looked around and saw a tiny frog."
+            looking = range(place, min(place + 8, len(self.scene.tokens)))
+            seen = [i for i in looking if page.low(i) in ("saw", "see") and page.low(i + 1) in ("a", "an")]
+            looked = any(page.low(i) in ("looked", "turned", "spun") for i in looking)
+            if not seen or not looked:
+                return
+            place = seen[0] + 1
+        for index in range(place, min(place + 6, len(self.scene.tokens))):
+            if index in page.refs:
+                turn.speakers, turn.evidence = page.refs[index].ids, "revealed"
+                return
 
     def calls_parent(self, number: int) -> None:
         """Untagged words to "Mom": a child speaks; which one, if the story has just one."""
