@@ -57,10 +57,10 @@ def test_no_two_prompts_are_alike(property_id: str) -> None:
 
 @pytest.mark.slow
 def test_a_slab_of_a_space_is_distinct() -> None:
-    # All prompts of the smallest space about the first name.
+    # A third of the prompts of the smallest space about the first name.
     space = load_grammar("P8").space("development")
-    n = len(space) // space.radices["child"]
-    assert len({space[index].clean for index in range(n)}) == n == 1800
+    n = len(space) // space.radices["child"] // 3
+    assert len({space[index].clean for index in range(n)}) == n == 600
 
 
 @given(property_id=ids, split=splits, seed=st.integers(0, 2**40), n=st.integers(1, 12))

@@ -58,7 +58,7 @@ class GeneratedStory:
 
     `outcomes` gives, for each property the plot settles, `satisfied`, `violated`, or `absent` (the
     antecedent never came up); other properties are not claimed either way. `deciding` is the span that
-    settles it, `spans` are all steps in order, `slots` the words chosen.
+    settles it, `spans` are all steps in order, `characters` those who occur, `slots` the words chosen.
     """
 
     text: str
@@ -213,6 +213,7 @@ def _tell(
         characters=tuple(
             StoryCharacter(slot, chosen[slot].word, _ROLES[kind], chosen[slot].forms["gender"])
             for slot, kind in plot.people.items()
+            if slot in writer.roles
         ),
         quotes=tuple(
             StoryQuote(

@@ -124,11 +124,12 @@ def slots_of(template: str) -> tuple[Slot, ...]:
 
 
 class Writer:
-    """Text as it grows: who has been named so far, and where the quotes are."""
+    """Text as it grows: who is in it (`roles`), who has been named so far, and where the quotes are."""
 
     def __init__(self, bindings: Bindings) -> None:
         self.bindings = bindings
         self.spoken: list[Spoken] = []
+        self.roles: set[str] = set()
         self._texts: list[str] = []
         self._length = 0
         self._child_named = False
@@ -176,6 +177,7 @@ class Writer:
                 return
 
     def _slot(self, slot: Slot, template: str) -> str:
+        self.roles.add(slot.role)
         bound = self.bindings.get(slot.role)
         if bound is None:
             known = ", ".join(self.bindings)
