@@ -20,7 +20,8 @@ from tinyalign.stories.annotation import SPEECH_ACTS
 
 COMMAND = "python tests/stories/measure_annotator.py"
 LABELS = Path(__file__).parent / "labels"
-SETS = ("stories_development", "stories_held_out", "flagged_development", "flagged_held_out")
+TUNED = ("stories_development", "stories_opened", "flagged_development", "flagged_opened")
+FINAL = ("stories_final",)
 
 
 @dataclass
@@ -42,18 +43,22 @@ class Tally:
     act_labelled: Counter[str] = field(default_factory=Counter)
 
 
-def load_texts(folder: Path) -> list[str]:
-    """Texts of `valid.jsonl` by line."""
-    with (folder / "valid.jsonl").open(encoding="utf-8") as opened:
+def load_texts(folder: Path, name: str = "valid.jsonl") -> list[str]:
+    """Texts of a file of stories by line."""
+    with (folder / name).open(encoding="utf-8") as opened:
         return [json.loads(line)["text"] for line in opened]
 
 
-def tally(names: tuple[str, ...], texts: list[str]) -> Tally:
-    """Annotate every labelled story of these sets and count. A quote the annotator misses counts as abstained."""
+def tally(names: tuple[str, ...], folder: Path) -> Tally:
+    """Annotate the labelled stories of these sets and count. A quote the annotator misses counts as abstained."""
+    texts: dict[str, list[str]] = {}
     total = Tally()
     for name in names:
         for record in json.loads((LABELS / f"{name}.json").read_text(encoding="utf-8")):
-            text = texts[record["line"] - 1]
+            file = record.get("file", "valid.jsonl")
+            if file not in texts:
+                texts[file] = load_texts(folder, file)
+            text = texts[file][record["line"] - 1]
             digest = hashlib.sha256(text.encode()).hexdigest()
             assert digest.startswith(record["sha256"]), "not the labelled story"
             story = annotate(text)
@@ -138,10 +143,9 @@ def main() -> None:
         "intervals": "Clopper-Pearson, 95%",
         "milliseconds_per_story": round(milliseconds_per_story(texts), 2),
         "characters_per_story": round(sum(map(len, texts)) / len(texts)),
-        "sets": {name: summary(tally((name,), texts)) for name in SETS},
-        "stories_all": summary(tally(SETS[:2], texts)),
-        "held_out_all": summary(tally((SETS[1], SETS[3]), texts)),
-        "all": summary(tally(SETS, texts)),
+        "final_stories_never_tuned_on": summary(tally(FINAL, folder)),
+        "tuned_on": {name: summary(tally((name,), folder)) for name in TUNED},
+        "all": summary(tally((*TUNED, *FINAL), folder)),
     }
     write_json(data_folder() / "measurements" / "annotator.json", table)
 

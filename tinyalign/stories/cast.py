@@ -106,6 +106,8 @@ class Cast:
     def describe(self, figure: Figure, noun: str, facts: Noun, species: str) -> None:
         """The story says that a figure known by name is a girl, a dog, a teacher ..."""
         figure.nouns.add(canonical(noun))
+        if canonical(noun) in ("friend", "friends"):
+            return
         if not figure.stated:
             figure.role, figure.species, figure.stated = facts.role, species, True
             if facts.role == "animal" and facts.gender is None:
