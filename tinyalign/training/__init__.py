@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinyalign.training.card import write_card
     from tinyalign.training.estimate import DryRun, dry_run
     from tinyalign.training.evaluation import Evaluation, evaluate
     from tinyalign.training.loop import TrainingRun, train
@@ -29,6 +30,7 @@ _HOME = {
     "read_recipe": "recipe",
     "recipe_names": "recipe",
     "train": "loop",
+    "write_card": "card",
 }
 
 __all__ = [
@@ -43,6 +45,7 @@ __all__ = [
     "read_recipe",
     "recipe_names",
     "train",
+    "write_card",
 ]
 
 

@@ -42,8 +42,10 @@ def llama_name(name: str) -> str:
 def to_story_model(
     net: StoryNet, tokenizer: PreTrainedTokenizerFast, *, name: str, source: str
 ) -> StoryModel:
-    """The network as a loaded model. Float tensors are rounded to float16 first, so that saving them as
-    float16 keeps the identity; the trits come from the unrounded latent weights.
+    """The network as a loaded model.
+
+    A float network is rounded to float16 first, so that saving it as float16 keeps its identity; embedding
+    and norms of a ternary or 1-bit one stay float32, which is what plain transformers needs beside trits.
     """
     state = {llama_name(key): value.detach().float().cpu() for key, value in net.named_parameters()}
     if net.bits == 16:
@@ -52,10 +54,6 @@ def to_story_model(
     network.load_state_dict(state, strict=False)
     if net.bits != 16:
         replace_linears(network, net.bits)
-        with torch.no_grad():
-            for parameter in network.parameters():
-                if parameter.is_floating_point():
-                    parameter.copy_(parameter.half().float())
     network.requires_grad_(False)
     return make_story_model(network, tokenizer, source=source, name=name)
 

@@ -206,7 +206,7 @@ class Trainer:
         if run.finished:
             from tinyalign.models.saving import save
 
-            save(model, self._folder / "model", float_bits=16)
+            save(model, self._folder / "model", float_bits=16 if recipe.bits == 16 else 32)
         write_json(
             self._folder / "run.json",
             {
