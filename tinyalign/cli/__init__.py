@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
-from tinyalign.cli import look, stories, work
+from tinyalign.cli import demo, learn, look, stories, work
 from tinyalign.common.errors import TinyalignError
 
 app = typer.Typer(
@@ -17,12 +18,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (look, work, stories):
+for module in (look, work, stories, learn, demo):
     module.register(app)
 
 
 def main() -> None:
     """Run the app; errors meant for people become one sentence and exit code 2."""
+    # Models this small gain nothing from a second thread, and two processes that contend for cores with
+    # several threads each are many times slower. Set the variable to have more.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     try:
         app()
     except TinyalignError as error:
