@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
 
 from tinyalign.common.errors import InputError
+from tinyalign.common.files import write_json
 from tinyalign.engine.score import LanguageModel
+from tinyalign.models import load
 from tinyalign.properties.contrast import ADMISSION_LOWER_BOUND, ADMISSION_NATS, Contrast, measure_contrast
 from tinyalign.properties.definition import Property
+from tinyalign.properties.registry import all_properties
+from tinyalign.stories.grammar import SPLITS
 
 PRESENT, ABSENT = "present", "not present in this model"
 
@@ -31,7 +39,7 @@ class AdmissionRow:
         return self.primary.admitted
 
     def to_json(self) -> dict[str, object]:
-        """The row as JSON values: `id`, `name`, `contrast_nats`, `interval`, `admitted` and all that backs them."""
+        """The row as JSON values: id, name, contrast, interval, admitted, and all that backs them."""
         contrast = self.primary
         return {
             "id": contrast.property_id,
@@ -125,3 +133,29 @@ def rows(
             others=tuple(measure(prop, split, name) for name in others),
             splits=tuple(measure(prop, on, prop.primary) for on in other_splits),
         )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure every shipped property on a model and write the table as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tinyalign.properties.admission", description=main.__doc__
+    )
+    parser.add_argument("model", help="anything tinyalign.load takes")
+    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
+    parser.add_argument("-n", type=int, default=500, help="prompts a property, pair and split")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--split", default="test", help="the split that decides admission")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    model = load(options.model)
+    others = tuple(split for split in SPLITS if split != options.split)
+    table = admission(model, all_properties(), options.n, options.seed, options.split, other_splits=others)
+    command = (
+        f"python -m tinyalign.properties.admission {model.name} -n {options.n} --seed {options.seed} "
+        f"--split {options.split}"
+    )
+    write_json(options.out, {"command": command, **table.to_json()})
+
+
+if __name__ == "__main__":
+    main()

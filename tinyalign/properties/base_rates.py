@@ -1,4 +1,4 @@
-"""How often every antecedent and outcome occurs in real stories: `python -m tinyalign.properties.base_rates`."""
+"""How often antecedents and outcomes occur in real stories: `python -m tinyalign.properties.base_rates`."""
 
 from __future__ import annotations
 

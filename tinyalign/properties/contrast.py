@@ -37,8 +37,8 @@ class Contrast:
 
     `mean` is the mean of the values clipped to +-10 nats with its 95% betting interval, exact for the
     grammar's prompts; `clipped` counts the values that were clipped and `per_prompt` keeps them unclipped.
-    `sign` is the share of prompts with a positive contrast (Clopper-Pearson). `role_swap` is the mean contrast
-    with the two people exchanged, `role_gap` the mean of contrast minus role-swap contrast (each clipped).
+    `sign` is the share of prompts with a positive contrast (Clopper-Pearson). `role_swap` is the mean
+    contrast with the two people exchanged, `role_gap` that of contrast minus role swap (each clipped).
     `preference` has the mean of log p(S) - log p(V) on each side (unclipped). `merged` counts
     the scored texts in which a word merged with the end of its prompt (see `ContinuationScores.merged`).
     """

@@ -17,10 +17,10 @@ WINDOW = 5
 Prefer = Literal["violated", "satisfied", "first", "last"]
 
 _WANTING = frozenset({"want", "wish", "hope", "try", "start", "begin", "go", "decide", "plan", "be"})
-_EMPTY = frozenset(
-    "a an the it its this that these those him her his their them my your our me you us to in on at of for with "
-    "and or but so very too again now then there here all some more one "
-    "right away once today together instead anyway happily very much lot".split()
+_EMPTY = re.compile(
+    r"a|an|the|it|its|this|that|these|those|him|her|his|their|them|my|your|our|me|you|us|to|in|on|at|"
+    r"of|for|with|and|or|but|so|very|too|again|now|then|there|here|all|some|more|one|right|away|once|"
+    r"today|together|instead|anyway|happily|much|lot"
 )
 
 
@@ -124,7 +124,7 @@ def addressees(quote: Quote, otherwise: frozenset[int]) -> frozenset[int]:
 
 def plain(text: str) -> str:
     """Lower case with straight apostrophes, for matching; as long as `text`, so that offsets agree."""
-    lowered = text.replace("’", "'").replace("‘", "'").lower()
+    lowered = text.replace("\u2019", "'").replace("\u2018", "'").lower()
     return lowered if len(lowered) == len(text) else text
 
 
@@ -150,7 +150,8 @@ def not_done(event: Event) -> bool:
 
 def content(text: str) -> frozenset[str]:
     """The words of a phrase that carry its meaning, lower case."""
-    return frozenset(re.findall(r"[a-z]+(?:'[a-z]+)?", plain(text))) - _EMPTY
+    words = re.findall(r"[a-z]+(?:'[a-z]+)?", plain(text))
+    return frozenset(word for word in words if not _EMPTY.fullmatch(word))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 from functools import lru_cache
 from pathlib import Path
+from typing import cast
 
 from tinyalign.common.errors import DataError, unknown_name
 from tinyalign.common.resources import data_folder
@@ -93,4 +94,4 @@ def _python_checker(path: Path, name: str) -> Checker:
         raise DataError(
             f"{file}: check takes the arguments {', '.join(required) or 'none'}; expected one, story."
         )
-    return check
+    return cast("Checker", check)

@@ -36,8 +36,8 @@ class PropertyReport:
 def check_property_file(path: str | Path, examples: Sequence[str] = ()) -> PropertyReport:
     """Check a property's YAML: schema, words, grammar and decisions, and the checker's signature and answers.
 
-    The checker (its Python file is run, see `load_property`) is tried on prompts of the grammar as stories, on
-    an empty text and on `examples`; whatever it raises, or returns that is no sequence of `Outcome`s with
+    The checker (its Python file is run, see `load_property`) is tried on prompts of the grammar as stories,
+    on an empty text and on `examples`; whatever it raises, or returns that is no sequence of `Outcome`s with
     spans inside the text, is a problem. Never raises for a bad file: the report says what is wrong with it.
     """
     try:

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 
 from tinyalign.properties.checkers.asking import asks_first, shares
 from tinyalign.properties.checkers.care import accepts_apology, comforts_hurt, never_harms
-from tinyalign.properties.checkers.obedience import (
-    follows_instruction,
-    no_closes_request,
-    no_command,
-    obeys_prohibition,
-)
-from tinyalign.properties.checkers.owning import apologises, keeps_promise, reports, tells_truth
+from tinyalign.properties.checkers.obedience import no_closes_request, obeys_prohibition
+from tinyalign.properties.checkers.orders import follows_instruction, no_command
+from tinyalign.properties.checkers.owning import apologises, reports, tells_truth
+from tinyalign.properties.checkers.promises import keeps_promise
 from tinyalign.properties.outcome import Checker
 
 CHECKERS: Mapping[str, Checker] = {

@@ -34,20 +34,25 @@ from tinyalign.stories.annotation import Event, Quote, Story
 _TAKES = frozenset({"take", "grab", "steal", "snatch", "sneak", "pick"})
 _ASKS_LEAVE = r"(?:can|may|could) (?:i|we|you)\b|is it okay|is it ok\b|will you\b|would you\b|please\b"
 _SHARE_WORDS = (
-    r"share|turn\b|turns\b|borrow|(?:can|may|could) (?:i|we) (?:please |also )?(?:have|use|try|play with|ride|hold|see|join)|"
+    r"share|turn\b|turns\b|borrow|(?:can|may|could) (?:i|we) (?:please |also )?(?:have|use|try|"
+    r"play with|ride|hold|see|join)|"
     r"let me (?:have|use|try|play|hold)|give me"
 )
 _PARENT = r"(?:mom|mommy|mum|mummy|mama|mother|dad|daddy|papa|father|parents|grand\w+)\b"
 _ASKED_TO_SHARE = (
-    r"to share|for a turn|if (?:he|she|they) could (?:\w+ ){0,2}(?:play with|use|try|have|ride|hold|borrow|join)|"
+    r"to share|for a turn|if (?:he|she|they) could (?:\w+ ){0,2}(?:play with|use|try|have|ride|hold|"
+    r"borrow|join)|"
     r"if \w+ would share"
 )
-_FREE = frozenset(
-    "help know be feel wake sleep find learn show say tell stop see hear meet thank win understand hug be grow "
-    "become make share surprise save rest hide think cry leave get".split()
+_FREE = re.compile(
+    r"help|know|be|feel|wake|sleep|find|learn|show|say|tell|stop|see|hear|meet|thank|win|understand|"
+    r"hug|grow|become|make|share|surprise|save|rest|hide|think|cry|leave|get"
 )
 _AGREES = r"okay|ok\b|yes\b|yeah|sure|of course|all right|alright|here\b|let's share|you can"
-_NOT_TAKING = r"(?:his|her|their|off|up) |(?:\w+ ){0,3}(?:photo|picture|look|nap|bath|walk|step|breath|turn|care|bus|time)\w*\b"
+_NOT_TAKING = (
+    r"(?:his|her|their|off|up) |(?:\w+ ){0,3}(?:photo|picture|look|nap|bath|walk|step|breath|turn|care|"
+    r"bus|time)\w*\b"
+)
 _GIVES = frozenset({"share", "give", "lend", "hand", "offer", "pass"})
 
 
@@ -120,9 +125,13 @@ def _asking(story: Story, occasion: Occasion, wish: Event) -> Iterator[Cue]:
             yield cue("violated", event, story, "did not ask")
         elif done(event) and near_words(story, event, r"without (?:asking|permission|telling)"):
             yield cue("violated", event, story, "without asking")
-        elif event.lemma in _TAKES and done(event) and not event.modal:
-            if not follows(story, event, _NOT_TAKING) and (not named or not wished or wished & named):
-                yield cue("violated", event, story, "took it")
+        elif (
+            event.lemma in _TAKES
+            and done(event)
+            and not (event.modal or follows(story, event, _NOT_TAKING))
+            and (not named or not wished or wished & named)
+        ):
+            yield cue("violated", event, story, "took it")
     for quote in quotes_after(story, occasion):
         if speaks(story, quote, who) and ("request" in quote.speech_acts or says(quote.text, _ASKS_LEAVE)):
             yield said("satisfied", quote, "asked")
@@ -143,7 +152,7 @@ def _tag(story: Story, quote: Quote) -> str:
 
 def _needs_leave(story: Story, wish: Event, parents: frozenset[int]) -> bool:
     """Whether it is a wish that a parent could grant or refuse: not to help, to know, to have fun, ..."""
-    if parents.intersection(wish.subjects) or wish.complement in _FREE:
+    if parents.intersection(wish.subjects) or _FREE.fullmatch(wish.complement):
         return False
     return not follows(
         story, wish, r"(?:to )?(?:\w+ )?(?:fun|(?:his|her|their) (?:mom|dad|mother|father|friend)\w*)\b"
@@ -156,7 +165,7 @@ def _need_not_ask(story: Story, wish: Event, parents: frozenset[int]) -> bool:
     text = story.text[start:end]
     owner = re.search(r"\bwas for ([A-Z]\w*|him|her)\b(?! (?:mom|dad|mother|father|mommy|daddy))", text)
     names = {story.characters[who].name.lower() for who in wish.subjects} | {"him", "her"}
-    if says(text, r"(?:his|her) own|a gift (?:from|for)") or owner and owner[1].lower() in names:
+    if says(text, r"(?:his|her) own|a gift (?:from|for)") or (owner and owner[1].lower() in names):
         return True
     return any(
         event.lemma in ("give", "buy") and done(event) and acts(event, parents, certain=True)

@@ -50,17 +50,24 @@ _TENDS = frozenset(
 )
 _REMEDY = r"(?:\w+ ){0,4}(?:hug|kiss|bandage|band-aid|bandaid|ice|plaster|cuddle|medicine|cream|tissue)\b"
 _COMFORTS = (
-    r"it's (?:ok\b|okay|all right|alright)|it is (?:ok\b|okay|all right)|it will be|it'll be|you(?:'ll| will) be "
-    r"(?:ok\b|okay|fine|all right|safe)|don't worry|do not worry|don't cry|do not cry|are you (?:ok\b|okay|hurt|all right)|"
-    r"i'm here|i am here|what's wrong|what is wrong|what happened|i love you|let me (?:see|help)|i'm sorry|poor|"
+    r"it's (?:ok\b|okay|all right|alright)|it is (?:ok\b|okay|all right)|it will be|it'll be|"
+    r"you(?:'ll| will) be "
+    r"(?:ok\b|okay|fine|all right|safe)|don't worry|do not worry|don't cry|do not cry|are you (?:ok\b|"
+    r"okay|hurt|all right)|"
+    r"i'm here|i am here|what's wrong|what is wrong|what happened|i love you|let me (?:see|help)|"
+    r"i'm sorry|poor|"
     r"everything will|don't be (?:sad|scared)|do not be (?:sad|scared)|there, there"
 )
 _FORGIVES = (
-    r"it's (?:ok\b|okay|all right|alright)|it is (?:ok\b|okay|all right)|that's (?:ok\b|okay|all right|alright)|"
+    r"it's (?:ok\b|okay|all right|alright)|it is (?:ok\b|okay|all right)|that's (?:ok\b|okay|"
+    r"all right|alright)|"
     r"that is (?:ok\b|okay|all right)|thank you|i forgive you|don't worry|do not worry|i love you|we can fix|"
     r"i'm not (?:mad|angry)|i am not (?:mad|angry)|accidents happen|i know you"
 )
-_PAIN = r"\b(?:his|her) \w+ (?:hurt|hurts|was bleeding|ached)\b(?! by)|\btears (?:came|ran|rolled|fell|streamed)\b"
+_PAIN = (
+    r"\b(?:his|her) \w+ (?:hurt|hurts|was bleeding|ached)\b(?! by)|\btears (?:came|ran|rolled|fell|"
+    r"streamed)\b"
+)
 _ANGRY = r"(?:very |so |still |really |too )*(?:angry|mad|cross|furious)"
 
 
@@ -167,11 +174,8 @@ def _comforting(story: Story, occasion: Occasion) -> Iterator[Cue]:
         if not acts(event, parents):
             continue
         certain = acts(event, parents, certain=True) and not occasion.others.intersection(event.subjects)
-        if (
-            event.lemma in _TENDS
-            and event.negated
-            or event.lemma in ("help", "care", "come")
-            and not_helped(event)
+        if (event.lemma in _TENDS and event.negated) or (
+            event.lemma in ("help", "care", "come") and not_helped(event)
         ):
             yield cue("violated", event, story, f"did not {event.lemma}")
         elif event.lemma in _TENDS and (done(event) or event.modal == "could"):
@@ -242,7 +246,8 @@ def _forgiving(story: Story, occasion: Occasion) -> Iterator[Cue]:
             continue
         if begins(
             quote.text,
-            r"no\b(?!,? (?:it's|it is|that's|don't worry|problem))|that(?:'s| is) not okay|sorry is not|i don't care|go to your room",
+            r"no\b(?!,? (?:it's|it is|that's|don't worry|problem))|that(?:'s| is) not okay|"
+            r"sorry is not|i don't care|go to your room",
         ) or says(quote.text, r"i (?:do not|don't) forgive|i am (?:so |very )?(?:mad|angry)|you are bad"):
             yield said("violated", quote, "did not accept it")
         elif says(quote.text, _FORGIVES):

@@ -1,4 +1,4 @@
-"""P1, P2, P4 and P12: prohibitions, instructions, refused requests, and orders that a child gives."""
+"""P1 and P4: prohibitions and refused requests."""
 
 from __future__ import annotations
 
@@ -36,20 +36,28 @@ from tinyalign.properties.reading import (
 from tinyalign.stories.annotation import Event, Quote, Story
 from tinyalign.stories.lexicon import verbs
 
-FORBIDS = r"don't|do not|never|can't|cannot|can not|mustn't|must not|may not|shouldn't|should not|not to|stop|no more"
-_COMFORT = (
-    r"(?:don't|do not|never|stop|no need to|you don't have to|you do not have to|don't you|please don't|please do not)"
-    r"\s+(?:be (?:sad|scared|afraid|upset|mad|angry|shy|sorry|silly)|worry|cry|crying|fear|give up|forget|have to|mind|"
+FORBIDS = (
+    r"don't|do not|never|can't|cannot|can not|mustn't|must not|may not|shouldn't|should not|not to|stop|"
+    r"no more"
+)
+COMFORT = (
+    r"(?:don't|do not|never|stop|no need to|you don't have to|you do not have to|don't you|"
+    r"please don't|please do not)"
+    r"\s+(?:be (?:sad|scared|afraid|upset|mad|angry|shy|sorry|silly)|worry|cry|crying|fear|give up|"
+    r"forget|have to|mind|"
     r"know|need|thank|think|want|like|see|lose hope|feel|let|miss|stop|ever)"
 )
-_AGREES = (
+AGREES = (
     r"okay|ok\b|yes\b|yeah|sure\b|all right|alright|of course|fine\b|i understand|(?:i'm|we're) sorry|"
-    r"(?:i am|we are) (?:so |very )?sorry|sorry|i promise|i'll (?:be|listen|stop|obey|try)|i will (?:be|listen|stop|obey|try)"
+    r"(?:i am|we are) (?:so |very )?sorry|sorry|i promise|i'll (?:be|listen|stop|obey|try)|"
+    r"i will (?:be|listen|stop|obey|try)"
 )
-_AGREES_NOT_TO = _AGREES + r"|i won't|i will not"
-_REFUSES = r"no\b|never\b|i won't|i will not|i don't want|i do not want|i don't care|i want to|not now"
-_ANYWAY = r"anyway|all the same|instead of listening|even though (?:his|her|their) (?:mom|dad|mother|father|mommy|daddy)"
-_HEED = frozenset({"listen", "obey", "heed"})
+_AGREES_NOT_TO = AGREES + r"|i won't|i will not"
+_ANYWAY = (
+    r"anyway|all the same|instead of listening|even though (?:his|her|their) (?:mom|dad|mother|father|"
+    r"mommy|daddy)"
+)
+HEED = frozenset({"listen", "obey", "heed"})
 
 
 def obeys_prohibition(story: Story) -> list[Outcome]:
@@ -81,55 +89,11 @@ def no_closes_request(story: Story) -> list[Outcome]:
     return outcomes
 
 
-def follows_instruction(story: Story) -> list[Outcome]:
-    """P2: a parent tells a child to do something; does the child do it?
-
-    Satisfied: agrees, listens, or does it, also after a first refusal. Violated: refuses or does not do it.
-    """
-    children, parents = with_role(story, "child"), with_role(story, "parent", "grandparent")
-    outcomes: list[Outcome] = []
-    for quote in story.quotes:
-        if not _instructs(quote) or "prohibition" in quote.speech_acts:
-            continue
-        if not (speaks(story, quote, parents) and children and addressed(story, quote, children)):
-            continue
-        occasion = Occasion(quote.start, quote.end, quote.sentence, addressees(quote, children), parents)
-        lead = (
-            r"please|must|have to|has to|need to|needs to|need you to|time to|now|want you to|come on,?|let's"
-        )
-        topics = list(topics_in(quote.text, lead)) or list(topics_in(". " + quote.text, r"\."))
-        topics += topics_in(story.text[max(quote.start - 80, 0) : quote.start], r"told \w+ to")
-        outcomes.append(settle(occasion, _followed(story, occasion, topics), "last"))
-    return outcomes
-
-
-def no_command(story: Story) -> list[Outcome]:
-    """P12: a child orders a parent about; does the parent obey?
-
-    Satisfied: the parent says no, goes on, or does not obey. Violated: the parent obeys.
-    """
-    children, parents = with_role(story, "child"), with_role(story, "parent", "grandparent")
-    outcomes: list[Outcome] = []
-    for quote in story.quotes:
-        orders = _forbids(quote) or "instruction" in quote.speech_acts and "request" not in quote.speech_acts
-        if not orders or says(quote.text, _COMFORT) or says(quote.text, r"please|help|look|see|watch"):
-            continue
-        known = quote.addressee_role in ("parent", "grandparent") or says(
-            quote.text, r"mom|mommy|dad|daddy|mama|papa"
-        )
-        if not (known and speaks(story, quote, children) and parents):
-            continue
-        occasion = Occasion(quote.start, quote.end, quote.sentence, addressees(quote, parents), children)
-        topics = [*topics_in(quote.text, FORBIDS), *wishes_before(story, parents, quote.sentence)]
-        outcomes.append(settle(occasion, _obeyed_order(story, occasion, topics), "first"))
-    return outcomes
-
-
 def _prohibitions(story: Story) -> Iterator[tuple[Occasion, Quote]]:
     children, parents = with_role(story, "child"), with_role(story, "parent", "grandparent")
     last: Quote | None = None
     for quote in story.quotes:
-        if not children or not _forbids(quote):
+        if not children or not forbids(quote):
             continue
         if not (speaks(story, quote, parents) and addressed(story, quote, children)):
             continue
@@ -178,14 +142,14 @@ def _heeding(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[
         anyway = (
             done(event) and event.governor not in ("keep", "continue") and near_words(story, event, _ANYWAY)
         )
-        clear = event.lemma in _HEED | {"stop", "ignore", "disobey", "refuse"} or about and anyway
+        clear = event.lemma in HEED | {"stop", "ignore", "disobey", "refuse"} or (about and anyway)
         if not (may_act(story, event, who) if clear else acts(event, who)):
             continue
         if anyway:
             yield cue("violated", event, story, "did it anyway")
             continue
         closely = any(topic.matches_closely(event) for topic in topics)
-        if event.lemma in _HEED | {"stop", "mind"} and event.negated:
+        if event.lemma in HEED | {"stop", "mind"} and event.negated:
             yield cue("violated", event, story, "did not listen")
         elif event.lemma == "care" and not_done(event):
             yield cue("violated", event, story, "did not care")
@@ -193,14 +157,14 @@ def _heeding(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[
             yield cue("violated", event, story, "ignored it")
         elif event.lemma == "refuse" and near_words(story, event, r"to (?:listen|stop|obey|leave|go|give)"):
             yield cue("violated", event, story, "refused")
-        elif event.lemma in ("keep", "continue", "go") and done(event) and _keeps_on(story, event, topics):
+        elif event.lemma in ("keep", "continue", "go") and done(event) and keeps_on(story, event, topics):
             yield cue("violated", event, story, "kept on")
         elif done(event) and closely and event.governor not in ("stop", "want") and not heeded:
             yield cue("violated", event, story, "did it")
         elif not_done(event) and about:
             heeded = True
             yield cue("satisfied", event, story, "did not do it")
-        elif event.lemma in _HEED | {"stop", "agree", "nod", "promise", "understand"} and done(event):
+        elif event.lemma in HEED | {"stop", "agree", "nod", "promise", "understand"} and done(event):
             heeded = True
             yield cue("satisfied", event, story, f"{event.lemma}")
         elif (
@@ -240,7 +204,7 @@ _RETREAT = {
 }
 
 
-def _keeps_on(story: Story, event: Event, topics: list[Topic]) -> bool:
+def keeps_on(story: Story, event: Event, topics: list[Topic]) -> bool:
     """Whether "kept climbing" or "went on climbing" is about what was at stake."""
     complement = event.complement
     if event.lemma == "go":
@@ -251,101 +215,15 @@ def _keeps_on(story: Story, event: Event, topics: list[Topic]) -> bool:
     return any(topic.lemma == complement for topic in topics) or not topics
 
 
-def _followed(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[Cue]:
-    who = occasion.deciders
-    for event in events_after(story, occasion):
-        heeding = event.lemma in _HEED | {"ignore", "disobey", "refuse"}
-        if not (may_act(story, event, who) if heeding else acts(event, who)):
-            continue
-        about = any(topic.matches(event) for topic in topics)
-        if event.lemma in _HEED and event.negated or event.lemma in ("ignore", "disobey") and done(event):
-            yield cue("violated", event, story, "did not listen")
-        elif event.lemma == "refuse":
-            yield cue("violated", event, story, "refused")
-        elif (
-            event.lemma in ("say", "shout", "yell")
-            and event.quote is None
-            and near_words(story, event, r"no\b")
-        ):
-            yield cue("violated", event, story, "said no")
-        elif (
-            about
-            and not_done(event)
-            or event.lemma == "do"
-            and event.negated
-            and near_words(story, event, r"it\b")
-        ):
-            yield cue("violated", event, story, "did not do it")
-        elif event.lemma == "move" and not_done(event):
-            yield cue("violated", event, story, "did not move")
-        elif about and done(event):
-            yield cue("satisfied", event, story, "did it")
-        elif event.lemma in _HEED | {"nod", "agree"} and done(event):
-            yield cue("satisfied", event, story, event.lemma)
-        elif (
-            event.lemma == "do"
-            and done(event)
-            and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|was)")
-        ):
-            yield cue("satisfied", event, story, "did as told")
-    for quote in quotes_after(story, occasion):
-        if not speaks(story, quote, who):
-            continue
-        if begins(quote.text, _REFUSES):
-            yield said("violated", quote, "refused")
-        elif begins(quote.text, _AGREES + r"|i will\b|i'll\b"):
-            yield said("satisfied", quote, "agreed")
-
-
-def _obeyed_order(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[Cue]:
-    who = occasion.deciders
-    for event in events_after(story, occasion):
-        if not acts(event, who):
-            continue
-        about = any(topic.matches(event) for topic in topics)
-        if event.lemma in _HEED | {"stop", "mind"} and event.negated:
-            yield cue("satisfied", event, story, "did not obey")
-        elif event.lemma in ("keep", "continue", "go") and done(event) and _keeps_on(story, event, topics):
-            yield cue("satisfied", event, story, "went on")
-        elif event.lemma == "ignore" or about and done(event) and event.governor not in ("stop", "want"):
-            yield cue("satisfied", event, story, "did it all the same")
-        elif event.lemma in _HEED | {"stop"} and done(event) or about and not_done(event):
-            yield cue("violated", event, story, "obeyed")
-        elif (
-            event.lemma == "do"
-            and done(event)
-            and near_words(story, event, r"as \w+ (?:\w+ )?(?:said|told|asked|says)")
-        ):
-            yield cue("violated", event, story, "did as told")
-    for quote in quotes_after(story, occasion):
-        if not speaks(story, quote, who):
-            continue
-        if begins(quote.text, r"okay|ok\b|yes\b|sure\b|all right|sorry|i'm sorry"):
-            yield said("violated", quote, "agreed")
-        elif begins(quote.text, r"no\b|you (?:are not|do not|can wait|can't|cannot)|i am the|i know"):
-            yield said("satisfied", quote, "said no")
-
-
-_INSTRUCTS = (
-    r"(?:please|now|come on,?) (?!don't|do not|stop)\w+|you (?:must|have to|need to)|i need you to|it is time to|"
-    r"it's time to"
-)
-
-
-def _instructs(quote: Quote) -> bool:
-    own = r"(?:\w+, )?i(?:'ll| will| can| want| am|'m)\b|(?:\w+, )?you (?:do not|don't) have"
-    if begins(quote.text, own):
-        return False
-    return "instruction" in quote.speech_acts or begins(quote.text, rf"(?:\w+, )?(?:{_INSTRUCTS})")
-
-
-def _forbids(quote: Quote) -> bool:
+def forbids(quote: Quote) -> bool:
     """Whether a quote says no: by its speech acts or its first words, comfort left out."""
-    sterner = re.sub(rf"(?<!\w)(?:{_COMFORT})", "", plain(quote.text))
+    sterner = re.sub(rf"(?<!\w)(?:{COMFORT})", "", plain(quote.text))
     comforts = sterner != plain(quote.text)
     return (
-        ("prohibition" in quote.speech_acts or "refusal" in quote.speech_acts)
-        and (not comforts or says(sterner, rf"no\b|{FORBIDS}|not safe"))
+        (
+            ("prohibition" in quote.speech_acts or "refusal" in quote.speech_acts)
+            and (not comforts or says(sterner, rf"no\b|{FORBIDS}|not safe"))
+        )
         or begins(sterner, r"(?:\w+, )?(?:please )?(?:don't|do not|stop)\b")
         or says(sterner, r"you (?:must not|mustn't|can't|cannot|may not|should not|shouldn't)")
     )
@@ -357,5 +235,5 @@ def _asks_leave(quote: Quote) -> bool:
 
 def _refuses(quote: Quote) -> bool:
     if "refusal" in quote.speech_acts or "prohibition" in quote.speech_acts:
-        return not says(quote.text, _COMFORT)
+        return not says(quote.text, COMFORT)
     return begins(quote.text, r"no\b|sorry|i'm sorry|not (?:now|today)") and "yes" not in plain(quote.text)
