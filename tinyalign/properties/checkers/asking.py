@@ -116,10 +116,9 @@ def _asking(story: Story, occasion: Occasion, wish: Event) -> Iterator[Cue]:
             continue
         named = content(event.object_text)
         if event.lemma in ("ask", "beg") and done(event) and event.quote is None:
-            leave = event.object in occasion.others or near_words(
-                story, event, r"if (?:he|she|they|it)\b|for\b|first\b"
-            )
-            if leave:
+            unknown = event.object is None or event.object in event.subjects
+            leave = unknown and near_words(story, event, r"if (?:he|she|they|it)\b|for\b|first\b")
+            if leave or event.object in occasion.others:
                 yield cue("satisfied", event, story, "asked")
         elif event.lemma == "ask" and event.negated:
             yield cue("violated", event, story, "did not ask")
@@ -133,7 +132,9 @@ def _asking(story: Story, occasion: Occasion, wish: Event) -> Iterator[Cue]:
         ):
             yield cue("violated", event, story, "took it")
     for quote in quotes_after(story, occasion):
-        if speaks(story, quote, who) and ("request" in quote.speech_acts or says(quote.text, _ASKS_LEAVE)):
+        asks = "request" in quote.speech_acts or says(quote.text, _ASKS_LEAVE)
+        about_it = quote.sentence - wish.sentence <= 2 or _asks_a_parent(story, quote)
+        if asks and about_it and speaks(story, quote, who):
             yield said("satisfied", quote, "asked")
 
 
@@ -141,7 +142,7 @@ def _asks_a_parent(story: Story, quote: Quote) -> bool:
     """Whether a quote asks a parent for leave, who is called by name in it or told of around it."""
     if not says(quote.text, r"(?:can|may|could) (?:i|we)\b"):
         return False
-    return says(quote.text, rf"{_PARENT}\s*[,?!.]|{_PARENT}\s*$") or says(_tag(story, quote), _PARENT)
+    return says(quote.text, rf"(?<!my ){_PARENT}\s*(?:[,?!.]|$)") or says(_tag(story, quote), _PARENT)
 
 
 def _tag(story: Story, quote: Quote) -> str:

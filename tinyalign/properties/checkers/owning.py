@@ -167,7 +167,12 @@ def _apology(story: Story, occasion: Occasion) -> Iterator[Cue]:
             )
         elif event.lemma in ("apologize", "apologise"):
             yield cue("violated" if event.negated else "satisfied", event, story, "apologised")
-        elif event.subject in who and done(event) and event.lemma in ("laugh", "shrug", "hide", "lie"):
+        elif (
+            event.subject in who
+            and done(event)
+            and event.lemma in ("laugh", "shrug", "hide", "lie")
+            and not near_words(story, event, r"together|with \w+")
+        ):
             yield cue("violated", event, story, event.lemma)
         elif (
             event.subject in who
