@@ -50,7 +50,7 @@ def load_texts(folder: Path, name: str = "valid.jsonl") -> list[str]:
 
 
 def tally(names: tuple[str, ...], folder: Path) -> Tally:
-    """Annotate the labelled stories of these sets and count. A quote the annotator misses counts as abstained."""
+    """Annotate the labelled stories of these sets and count; a quote not found counts as abstained."""
     texts: dict[str, list[str]] = {}
     total = Tally()
     for name in names:

@@ -19,6 +19,7 @@ class Context:
     """What preceded a quote. `asked`: a request; `told`: an order or a proposal; `wish`: a wish, narrated."""
 
     speaker: Role | None = None
+    addressee: Role | None = None
     asked: bool = False
     told: bool = False
     wish: bool = False
@@ -99,9 +100,12 @@ def _sentence(acts: set[SpeechAct], piece: str, whole: str, context: Context) ->
     if _has("request", body) or ("please" in piece and not _patterns()["request_not"].search(whole)):
         acts.add("request")
     favour = _has("favour", body)
-    if (favour and not (adult and not body.startswith("come"))) or (
-        _has("wish", body) and not adult and not context.asked and not whole.startswith(("yes", "no"))
-    ):
+    if favour and not (adult and not body.startswith("come")):
+        acts.add("request")
+    # A wish is a request where it is put to an adult of the family, or claims a share ("I want some, too!").
+    to_adult = context.addressee in ("parent", "grandparent") or piece.rstrip("!. ").endswith(" too")
+    answering = context.asked or whole.startswith(("yes", "no"))
+    if _has("wish", body) and to_adult and not adult and not answering:
         acts.add("request")
     if piece.endswith("?"):
         return

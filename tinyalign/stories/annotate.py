@@ -68,7 +68,7 @@ def _context(text: str, span: Span, turn: Turn, quotes: list[Quote]) -> Context:
     told = "instruction" in acts or (
         before is not None and "let's" in before.text.lower().replace("\u2019", "'")
     )
-    return Context(turn.role, asked, told, _WISHED.search(narrated) is not None)
+    return Context(turn.role, turn.addressee_role, asked, told, _WISHED.search(narrated) is not None)
 
 
 def _quotes(

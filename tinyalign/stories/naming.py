@@ -168,12 +168,15 @@ class Naming:
     def _kind_behind(self, index: int, figure: Figure) -> None:
         """ "Sam the cat", "Max, the puppy,": what the name's bearer is."""
         position = index + (2 if self.page.low(index + 1) == "," else 1)
-        if figure.stated or not own_phrase(self.tokens[index]) or self.page.low(position) != "the":
+        if not own_phrase(self.tokens[index]) or self.page.low(position) != "the":
             return
         for head in range(position + 1, min(position + 4, len(self.tokens))):
             word = self.tokens[head].low
             facts = self._people.nouns.get(word)
             if facts is not None:
+                enclosed = self.page.low(index + 1) == "," == self.page.low(head + 1)
+                if figure.stated and not enclosed:
+                    return
                 self.cast.describe(figure, word, facts, word if facts.role == "animal" else "human")
                 self.page.mention(head, position, figure)
                 return

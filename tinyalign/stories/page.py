@@ -111,7 +111,8 @@ class Page:
             word = base_word(token)
             previous = self.tokens[index - 1].low if index else ""
             before = self.tokens[index - 2].low if index > 1 else ""
-            if previous in ("named", "called") or (previous in ("was", "is") and before == "name"):
+            titled = previous == "." and before in ("mr", "mrs", "ms", "dr") and word not in lexicon.nouns
+            if titled or previous in ("named", "called") or (previous in ("was", "is") and before == "name"):
                 names.add(word)
             elif word in lexicon.not_names or word in lexicon.nouns:
                 continue
@@ -120,7 +121,14 @@ class Page:
         return names
 
     def _says(self, index: int, word: str) -> bool:
-        """An unknown word at the head of a sentence that is followed by a verb of speech: "Zib said"."""
+        """An unknown word at the head of a sentence used as a name: "Zib said", "Zib the cat"."""
+        if self.low(index + 1) == "the":
+            behind = self._people.nouns.get(self.low(index + 2))
+            return behind is not None and word not in self._verbs.lemma and not is_adverb(word)
+        if self.low(index + 1) == "and" and index + 2 < len(self.tokens):
+            other = self.tokens[index + 2]
+            named = other.text[:1].isupper() and other.low not in self._people.not_names
+            return named and other.low not in self._people.nouns
         following = self._verbs.lemma.get(self.low(index + 1), "")
         return (
             following in self._verbs.certain_speech and word not in self._verbs.lemma and not is_adverb(word)
