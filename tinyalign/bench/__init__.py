@@ -1,0 +1,1 @@
+"""Speed against peers, with guards: interleaved rounds, checked outputs, ratios with their spread."""
