@@ -157,7 +157,8 @@ def test_sound_sentences_pass(sentence: str) -> None:
     ("old", "new", "reason"),
     [
         ('"{Doer} tried to {act}."', '"{Doer} wanted to {act}."', "in train and in development"),
-        ('"Yes, {doer.call}. You can {act.it}."', '"Yes. You can {act.it}."', "clean has"),
+        ('"Yes, {doer.call}. You can {act.it}."', '"Yes. You can {act.it}."', "words"),
+        ('{Other} said, "Yes, {doer.call}. You', 'Nobody said, "Yes, {doer.call}. You', "words"),
         ("swapped: {doer: parent, other: child}", "swapped: {doer: parent}", "same roles"),
         ("decider: doer", "decider: nobody", "decider is 'nobody'"),
         ('train: ["{Doer}", "Then {doer}"]', 'train: ["{Other}"]', "name the decider"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 
@@ -13,11 +14,13 @@ from tinyalign.common.errors import InputError, UnknownNameError
 from tinyalign.stories.grammar import (
     SPLITS,
     ContrastPrompt,
+    Lexicon,
     Split,
     equal_length,
     grammar_ids,
     length_report,
     load_grammar,
+    sample_equal_length,
 )
 from tinyalign.stories.grammar.prompts import SIDES
 
@@ -133,9 +136,26 @@ def test_mixed_spaces_hold_out_one_thing_at_a_time() -> None:
     assert first.clean.startswith("It was a warm afternoon. Lily started to climb the tree.")
 
 
-def test_friends_are_never_the_child() -> None:
-    for prompt in load_grammar("P13").sample("test", 100, seed=2):
-        assert prompt.slots["friend"] != prompt.slots["child"]
+def test_a_child_and_a_friend_are_every_pair_once() -> None:
+    space = load_grammar("P13").space("test")
+    stride = len(space) // (20 * 19)
+    slots = [space[index].slots for index in range(0, len(space), stride)]
+    pairs = {(slot["child"], slot["friend"]) for slot in slots}
+    assert len(pairs) == 20 * 19
+    assert all(child != friend for child, friend in pairs)
+
+
+def test_samples_scatter_and_differ_by_seed_and_space() -> None:
+    grammar = load_grammar("P1")
+    drawn = [
+        tuple(prompt.index for prompt in grammar.sample(split, 40, seed, decision))
+        for split in ("development", "test")
+        for seed in (1, 2)
+        for decision in grammar.decisions
+    ]
+    assert len(set(drawn)) == 8
+    # 40 draws from 76,800 fall into at least 5 of 10 equal parts but once in 10^9.
+    assert all(len({index // 7680 for index in indices}) >= 5 for indices in drawn)
 
 
 def test_p1_reads_as_intended() -> None:
@@ -178,6 +198,22 @@ def test_lengths_are_reported() -> None:
     assert report.equal == sum(len(p.clean) == len(p.corrupted) for p in prompts) < 50
     assert all(equal_length(p, by_words) for p in prompts)
     assert not all(equal_length(p, by_letters) for p in prompts)
+    space = load_grammar("P1").space("train")
+    kept = sample_equal_length(space, report.equal, 1, by_letters)
+    assert kept == [p for p in prompts if len(p.clean) == len(p.corrupted)]
+
+
+def test_a_space_without_equal_lengths_says_so() -> None:
+    grammar = load_grammar("P1")
+    slots = {
+        slot: Lexicon(full.name, full.kind, {split: full.parts[split][:2] for split in SPLITS})
+        for slot, full in grammar.slots.items()
+    }
+    parts = {part: {split: full[split][:1] for split in SPLITS} for part, full in grammar.parts.items()}
+    space = dataclasses.replace(grammar, slots=slots, parts=parts).space("test")
+    assert len(space) == len({prompt.clean for prompt in space}) == 16
+    with pytest.raises(InputError, match="Only 0 prompts of P1"):
+        sample_equal_length(space, 1, 1, lambda text: [0] * ("may not" in text))
 
 
 def test_refuses_what_is_not_there() -> None:

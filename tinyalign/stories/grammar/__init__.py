@@ -9,6 +9,17 @@ mixture(seed=1, n=1000, violation_rate=0.1)  # texts for a training mixture
 
 from __future__ import annotations
 
+from tinyalign.stories.grammar.bigram import BigramModel, fit_bigram, plant
+from tinyalign.stories.grammar.bigram_events import (
+    Event,
+    PlantedEvent,
+    event_probability,
+    follows_within,
+    happens,
+    hazards,
+    occurs,
+    plant_rare,
+)
 from tinyalign.stories.grammar.check import check_folder, check_grammar, check_plot
 from tinyalign.stories.grammar.check_lexicon import check_leaks, check_lexicon
 from tinyalign.stories.grammar.generator import (
@@ -19,7 +30,7 @@ from tinyalign.stories.grammar.generator import (
     StorySpan,
     mixture,
 )
-from tinyalign.stories.grammar.lengths import LengthReport, equal_length, length_report
+from tinyalign.stories.grammar.lengths import LengthReport, equal_length, length_report, sample_equal_length
 from tinyalign.stories.grammar.lexicon import SPLITS, Entry, Lexicon, Split, load_lexicon, read_lexicon
 from tinyalign.stories.grammar.load import grammar_ids, load_grammar, read_grammar
 from tinyalign.stories.grammar.permutation import SeededPermutation
@@ -33,12 +44,15 @@ from tinyalign.stories.grammar.prompts import (
 __all__ = [
     "OUTCOMES",
     "SPLITS",
+    "BigramModel",
     "ContrastPrompt",
     "Entry",
+    "Event",
     "GeneratedStory",
     "LengthReport",
     "Lexicon",
     "Outcome",
+    "PlantedEvent",
     "Plot",
     "PromptGrammar",
     "PromptSpace",
@@ -54,14 +68,23 @@ __all__ = [
     "check_lexicon",
     "check_plot",
     "equal_length",
+    "event_probability",
+    "fit_bigram",
+    "follows_within",
     "grammar_ids",
+    "happens",
+    "hazards",
     "length_report",
     "load_grammar",
     "load_lexicon",
     "load_plot",
     "mixture",
+    "occurs",
+    "plant",
+    "plant_rare",
     "plot_ids",
     "read_grammar",
     "read_lexicon",
     "read_plot",
+    "sample_equal_length",
 ]

@@ -12,7 +12,7 @@ from tinyalign.stories.grammar.lexicon import SPLITS, Lexicon, Split, grammars_f
 from tinyalign.stories.grammar.load import read_grammar
 from tinyalign.stories.grammar.plot import Plot, read_plot
 from tinyalign.stories.grammar.prompts import SIDES, Alternative, Parts, PromptGrammar
-from tinyalign.stories.grammar.template import Voice, parse, slots_of
+from tinyalign.stories.grammar.template import Voice, parse, render, slots_of
 
 # Forms that do not tell who is meant (a pronoun does: before the first mention it is written as one).
 _NO_MENTION = ("himself", "kid", "gender")
@@ -39,7 +39,7 @@ def check_grammar(grammar: PromptGrammar) -> None:
                 where = f"{grammar.name} ({part}, {split})"
                 for side in SIDES:
                     check_sentence(where, alternative.side(side), people, slots)
-                _check_words(where, alternative)
+                _check_words(where, alternative, grammar, split)
     for decision in grammar.decisions.values():
         _check_decision(grammar, decision.parts, decision.continuation_prefix, decision.name)
     for slot in grammar.slots:
@@ -59,11 +59,22 @@ def _check_no_leak(where: str, parts: Parts) -> None:
             seen[key] = split
 
 
-def _check_words(where: str, alternative: Alternative) -> None:
-    clean, corrupted = alternative.clean.split(), alternative.corrupted.split()
-    if len(clean) != len(corrupted):
-        reason = f"clean has {len(clean)} words, corrupted {alternative.corrupted!r} has {len(corrupted)}."
-        raise refuse(where, alternative.clean, reason)
+def _check_words(where: str, alternative: Alternative, grammar: PromptGrammar, split: Split) -> None:
+    # Mentions differ in length ("her mom", "Lily"): count what is written, at first mention and later.
+    chosen = {
+        slot: lexicon.parts[split][grammar.people.get(slot) == "friend"]
+        for slot, lexicon in grammar.slots.items()
+    }
+    for roles in (grammar.roles, grammar.swapped):
+        bindings = grammar.bind(chosen, roles)
+        everybody = " ".join(f"{{{slot}}}" for slot in grammar.people)
+        for before in ("", everybody):
+            clean = render([before, alternative.clean], bindings).text
+            corrupted = render([before, alternative.corrupted], bindings).text
+            words, others = len(clean.split()), len(corrupted.split())
+            if words != others:
+                reason = f"{clean!r} has {words} words, {corrupted!r} has {others}."
+                raise refuse(where, alternative.clean, reason)
 
 
 def _check_decision(grammar: PromptGrammar, parts: Parts, prefix: str, name: str) -> None:

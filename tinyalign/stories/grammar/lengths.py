@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from tinyalign.stories.grammar.prompts import ContrastPrompt
+from tinyalign.common.errors import InputError
+from tinyalign.stories.grammar.prompts import ContrastPrompt, PromptSpace
 
 
 def equal_length(prompt: ContrastPrompt, encode: Callable[[str], list[int]]) -> bool:
@@ -14,6 +15,27 @@ def equal_length(prompt: ContrastPrompt, encode: Callable[[str], list[int]]) -> 
     lengths = {side: len(encode(text)) for side, text in prompt.texts().items()}
     plain = lengths["clean"] == lengths["corrupted"]
     return plain and lengths["role_swap_clean"] == lengths["role_swap_corrupted"]
+
+
+def sample_equal_length(
+    space: PromptSpace, n: int, seed: int, encode: Callable[[str], list[int]]
+) -> list[ContrastPrompt]:
+    """The first `n` prompts of `space.stream(seed)` with `equal_length`, for patching position by position.
+
+    Raises `InputError` when the whole space holds fewer.
+    """
+    found: list[ContrastPrompt] = []
+    for prompt in space.stream(seed):
+        if len(found) == n:
+            break
+        if equal_length(prompt, encode):
+            found.append(prompt)
+    if len(found) < n:
+        raise InputError(
+            f"Only {len(found)} prompts of {space.grammar.id} ({space.mix.label}) have sides of equal token "
+            f"length under this tokenizer, {n} were asked for: ask for fewer, or another split."
+        )
+    return found
 
 
 @dataclass(frozen=True)

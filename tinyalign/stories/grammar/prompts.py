@@ -169,6 +169,19 @@ class PromptGrammar:
         """Prompt `index` of a split."""
         return self.space(split, decision)[index]
 
+    def bind(self, chosen: Mapping[str, Entry], roles: Mapping[str, str]) -> dict[str, Person | Entry]:
+        """The people and words that `roles` stand for once an entry is chosen for every slot."""
+        bound: dict[str, Person | Entry] = dict(chosen)
+        for role, slot in [*zip(self.people, self.people, strict=True), *roles.items()]:
+            kind = self.people[slot]
+            if kind == "parent":
+                bound[role] = Person("parent", chosen[slot], chosen["child"])
+            elif kind == "friend":
+                bound[role] = Person("friend", chosen[slot])
+            else:
+                bound[role] = Person("child", chosen[slot])
+        return bound
+
     def sample(
         self, split: Split, n: int, seed: int, decision: str | None = None, **other: Split
     ) -> list[ContrastPrompt]:
@@ -227,7 +240,7 @@ class PromptSpace:
         alternatives = [parts[frames][digits[f"part {part}"]] for part, parts in grammar.parts.items()]
         decision = grammar.decisions[self.decision]
         alternatives.append(decision.parts[frames][digits["decision"]])
-        roles, swapped = self._bind(chosen, grammar.roles), self._bind(chosen, grammar.swapped)
+        roles, swapped = grammar.bind(chosen, grammar.roles), grammar.bind(chosen, grammar.swapped)
 
         slots = {slot: entry.word for slot, entry in chosen.items()}
         slots |= {
@@ -279,18 +292,6 @@ class PromptSpace:
                 digit += digit >= other
             chosen[slot] = entries[digit]
         return chosen
-
-    def _bind(self, chosen: Mapping[str, Entry], roles: Mapping[str, str]) -> dict[str, Person | Entry]:
-        bound: dict[str, Person | Entry] = dict(chosen)
-        for role, slot in [*zip(self.grammar.people, self.grammar.people, strict=True), *roles.items()]:
-            kind = self.grammar.people[slot]
-            if kind == "parent":
-                bound[role] = Person("parent", chosen[slot], chosen["child"])
-            elif kind == "friend":
-                bound[role] = Person("friend", chosen[slot])
-            else:
-                bound[role] = Person("child", chosen[slot])
-        return bound
 
 
 def _write(alternatives: Sequence[Alternative], side: str, bindings: Bindings) -> str:
