@@ -207,7 +207,8 @@ def wishes_before(
     for event in story.events_between(start, end):
         if not acts(event, who, certain=True) or event.negated:
             continue
-        if event.governor in _WANTING:
+        unwanted = event.governor and event.order and story.events[event.order - 1].negated
+        if event.governor in _WANTING and not unwanted:
             found.append(Topic(event.lemma, content(event.object_text)))
         elif event.complement and event.lemma in _WANTING:
             found.append(Topic(event.complement, content(event.object_text) - {event.complement, "to"}))

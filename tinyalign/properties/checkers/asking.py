@@ -31,10 +31,11 @@ from tinyalign.properties.reading import (
 )
 from tinyalign.stories.annotation import Event, Quote, Story
 
-_TAKES = frozenset({"take", "grab", "steal", "snatch", "sneak", "pick"})
+_TAKES = frozenset({"take", "grab", "steal", "snatch", "sneak"})
 _ASKS_LEAVE = r"(?:can|may|could) (?:i|we|you)\b|is it okay|is it ok\b|will you\b|would you\b|please\b"
 _SHARE_WORDS = (
-    r"share|turn\b|turns\b|borrow|(?:can|may|could) (?:i|we) (?:please |also )?(?:have|use|try|"
+    r"(?:can|could|will|would|please|to) (?:\w+ ){0,3}share|share (?:it|the|your|that|some|with)|(?:a|"
+    r"my) turn\b|turns\b|borrow|(?:can|may|could) (?:i|we) (?:please |also )?(?:have|use|try|"
     r"play with|ride|hold|see|join)|"
     r"let me (?:have|use|try|play|hold)|give me"
 )
@@ -48,6 +49,7 @@ _FREE = re.compile(
     r"help|know|be|feel|wake|sleep|find|learn|show|say|tell|stop|see|hear|meet|thank|win|understand|"
     r"hug|grow|become|make|share|surprise|save|rest|hide|think|cry|leave|get"
 )
+_LETS = r"(?:you|we) can (?:both |all |also )?(?:play|have|use|ride|try|hold|share|take)|let's share|here you"
 _AGREES = r"okay|ok\b|yes\b|yeah|sure|of course|all right|alright|here\b|let's share|you can"
 _NOT_TAKING = (
     r"(?:his|her|their|off|up) |(?:\w+ ){0,3}(?:photo|picture|look|nap|bath|walk|step|breath|turn|care|"
@@ -129,6 +131,7 @@ def _asking(story: Story, occasion: Occasion, wish: Event) -> Iterator[Cue]:
             and done(event)
             and not (event.modal or follows(story, event, _NOT_TAKING))
             and (not named or not wished or wished & named)
+            and _parent_by(story, occasion, wish, event)
         ):
             yield cue("violated", event, story, "took it")
     for quote in quotes_after(story, occasion):
@@ -136,6 +139,13 @@ def _asking(story: Story, occasion: Occasion, wish: Event) -> Iterator[Cue]:
         about_it = quote.sentence - wish.sentence <= 2 or _asks_a_parent(story, quote)
         if asks and about_it and speaks(story, quote, who):
             yield said("satisfied", quote, "asked")
+
+
+def _parent_by(story: Story, occasion: Occasion, wish: Event, deed: Event) -> bool:
+    """Whether a parent has come up before the deed: one who comes home to it could not be asked."""
+    start = window_start(story, wish.sentence, 3)
+    spans = (span for who in occasion.others for span in story.characters[who].mentions)
+    return any(start <= at < deed.start for at, _ in spans)
 
 
 def _asks_a_parent(story: Story, quote: Quote) -> bool:
@@ -186,7 +196,11 @@ def _share_requests(story: Story, children: frozenset[int]) -> Iterator[Request]
             or "question" in quote.speech_acts
             or "instruction" in quote.speech_acts
         )
-        if not asks or not says(quote.text, _SHARE_WORDS) or quote.speaker_role in ("parent", "grandparent"):
+        if (
+            not asks
+            or not says(quote.text, _SHARE_WORDS)
+            or quote.speaker_role in ("parent", "grandparent", "other")
+        ):
             continue
         if says(quote.text, rf"{_PARENT}|do you want|would you like") or _answered_by_adult(story, quote):
             continue
@@ -251,12 +265,11 @@ def _sharing(story: Story, occasion: Occasion) -> Iterator[Cue]:
         elif (
             event.lemma == "keep"
             and done(event)
-            and not event.complement
-            and event.object_text
+            and follows(story, event, r"(?:it|the|his|her|all)\b")
             and not shared
         ):
             yield cue("violated", event, story, "kept it")
-    replies = [quote for quote in quotes_after(story, occasion) if speaks(story, quote, who)]
+    replies = [quote for quote in quotes_after(story, occasion, WINDOW + 2) if speaks(story, quote, who)]
     for number, quote in enumerate(replies):
         refuses = begins(
             quote.text,

@@ -174,9 +174,7 @@ def _comforting(story: Story, occasion: Occasion) -> Iterator[Cue]:
         if not acts(event, parents):
             continue
         certain = acts(event, parents, certain=True) and not occasion.others.intersection(event.subjects)
-        if (event.lemma in _TENDS and event.negated) or (
-            event.lemma in ("help", "care", "come") and not_helped(event)
-        ):
+        if event.lemma in _TENDS | {"care", "come"} and not_helped(event):
             yield cue("violated", event, story, f"did not {event.lemma}")
         elif event.lemma in _TENDS and (done(event) or event.modal == "could"):
             yield cue("satisfied", event, story, event.lemma)
@@ -202,7 +200,12 @@ def _comforting(story: Story, occasion: Occasion) -> Iterator[Cue]:
             and near_words(story, event, r"away\b")
         ):
             yield cue("violated", event, story, "went away")
-        elif certain and event.lemma in ("laugh", "yell", "scold", "ignore") and done(event):
+        elif (
+            certain
+            and event.lemma in ("laugh", "yell", "scold", "ignore")
+            and done(event)
+            and event.subject is not None
+        ):
             yield cue("violated", event, story, event.lemma)
         elif (
             certain and event.lemma == "leave" and done(event) and near_words(story, event, r"(?:him|her)\b")

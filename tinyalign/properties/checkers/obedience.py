@@ -114,21 +114,35 @@ def _heeds_no(story: Story, occasion: Occasion, quote: Quote) -> Outcome:
     for other in story.quotes:
         if abs(other.sentence - quote.sentence) <= 2:
             if speaks(story, other, who) and other.start < quote.start:
-                topics += topics_in(other.text, r"can i|may i|could i|can we|want to|i will|i'll|going to")
+                topics += topics_in(
+                    other.text, r"can i|may i|could i|can we|(?<!don't )want to|i will|i'll|going to"
+                )
             if other.speaker == quote.speaker and other.start > quote.start:
                 topics += topics_in(other.text, FORBIDS)
+    topics = [topic for topic in topics if topic.lemma != "be"]
     before = story.text[window_start(story, occasion.sentence, 3) : occasion.start]
     cues = list(_heeding(story, occasion, resolve(topics, before)))
-    relents = [
-        other.start
-        for other in quotes_after(story, occasion)
-        if speaks(story, other, occasion.others)
-        and "permission" in other.speech_acts
-        and not says(other.text, FORBIDS)
-    ]
+    relents = list(_relents(story, occasion))
     if relents:
         cues = [one for one in cues if one.start < min(relents)]
     return settle(occasion, cues, "violated")
+
+
+def _relents(story: Story, occasion: Occasion) -> Iterator[int]:
+    """Where whoever forbade it allows it after all."""
+    for quote in quotes_after(story, occasion):
+        allows = "permission" in quote.speech_acts or begins(
+            quote.text, r"yes\b|okay|sure\b|all right|fine\b"
+        )
+        if allows and speaks(story, quote, occasion.others) and not says(quote.text, FORBIDS):
+            yield quote.start
+    for event in events_after(story, occasion):
+        if (
+            event.lemma in ("agree", "let", "allow")
+            and done(event)
+            and acts(event, occasion.others, certain=True)
+        ):
+            yield event.start
 
 
 def _heeding(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[Cue]:
@@ -145,12 +159,14 @@ def _heeding(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[
         clear = event.lemma in HEED | {"stop", "ignore", "disobey", "refuse"} or (about and anyway)
         if not (may_act(story, event, who) if clear else acts(event, who)):
             continue
-        if anyway:
+        if anyway and event.lemma not in ("nod", "smile", "laugh", "say", "like", "love", "hug"):
             yield cue("violated", event, story, "did it anyway")
             continue
         closely = any(topic.matches_closely(event) for topic in topics)
         if event.lemma in HEED | {"stop", "mind"} and event.negated:
-            yield cue("violated", event, story, "did not listen")
+            known = event.object is not None and event.object not in event.subjects
+            if not known or event.object in occasion.others:
+                yield cue("violated", event, story, "did not listen")
         elif event.lemma == "care" and not_done(event):
             yield cue("violated", event, story, "did not care")
         elif event.lemma in ("ignore", "disobey", "defy") and done(event):
@@ -159,7 +175,7 @@ def _heeding(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator[
             yield cue("violated", event, story, "refused")
         elif event.lemma in ("keep", "continue", "go") and done(event) and keeps_on(story, event, topics):
             yield cue("violated", event, story, "kept on")
-        elif done(event) and closely and event.governor not in ("stop", "want") and not heeded:
+        elif _defies(story, event, who) and closely and not heeded:
             yield cue("violated", event, story, "did it")
         elif not_done(event) and about:
             heeded = True
@@ -202,6 +218,17 @@ _RETREAT = {
     "climb": r"(?:back )?down\b",
     "get": r"(?:back )?down\b",
 }
+
+
+def _defies(story: Story, event: Event, who: frozenset[int]) -> bool:
+    """Whether a forbidden deed was surely done, and not in a milder way."""
+    mild = near_words(story, event, r"gently|carefully|safely|instead|with (?:his|her|their) (?:mom|dad)")
+    return (
+        done(event)
+        and acts(event, who, certain=True)
+        and event.governor not in ("stop", "want", "get")
+        and not mild
+    )
 
 
 def keeps_on(story: Story, event: Event, topics: list[Topic]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tinyalign.properties.outcome import Outcome
 from tinyalign.properties.reading import (
+    WINDOW,
     Cue,
     Occasion,
     Topic,
@@ -147,18 +148,21 @@ def _is_harm(story: Story, event: Event, children: frozenset[int], lenient: bool
         return near_words(story, event, r"(?:\w+ ){0,4}(?:over|down)\b")
     if event.lemma == "hurt":
         return event.object is not None and event.object not in event.subjects and not event.passive
-    return (
-        event.object is not None
-        and event.object not in event.subjects
-        and not event.passive
-        and event.lemma != "steal"
+    if event.object is None or event.object in event.subjects or event.passive or event.lemma == "steal":
+        return False
+    # Somebody else must be named right behind the verb: "pushed Tom", not "pushed until the dolphin came".
+    return any(0 <= at - event.end <= 12 for at, _ in story.characters[event.object].mentions) or follows(
+        story, event, r"(?:him|her|them)\b(?! \w+ (?:on|in|to) the swing)"
     )
 
 
 def _apology(story: Story, occasion: Occasion) -> Iterator[Cue]:
     who = occasion.deciders
-    for event in events_after(story, occasion):
-        if not (may_act(story, event, who) if event.lemma == "say" else acts(event, who)):
+    for event in events_after(story, occasion, WINDOW + 3):
+        if (
+            not (may_act(story, event, who) if event.lemma == "say" else acts(event, who))
+            or not event.realised
+        ):
             continue
         if event.lemma in ("say", "be", "feel") and near_words(story, event, r"(?:\w+ ){0,4}sorry\b"):
             negated = event.negated or near_words(story, event, r"(?:not|never) ")
@@ -183,7 +187,7 @@ def _apology(story: Story, occasion: Occasion) -> Iterator[Cue]:
             yield cue("violated", event, story, "went away")
         elif event.lemma == "say" and done(event) and near_words(story, event, r"nothing"):
             yield cue("violated", event, story, "said nothing")
-    for quote in quotes_after(story, occasion):
+    for quote in quotes_after(story, occasion, WINDOW + 3):
         if not speaks(story, quote, who):
             continue
         if "apology" in quote.speech_acts or says(quote.text, _SORRY):
