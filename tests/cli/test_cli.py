@@ -11,23 +11,8 @@ from pathlib import Path
 import pytest
 
 import tinyalign
-from tinyalign.cli import app, main
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of a command, in this process."""
-    before = sys.argv
-    sys.argv = ["tinyalign", *arguments]
-    try:
-        main()
-    except SystemExit as done:
-        code = done.code
-    else:
-        code = 0
-    finally:
-        sys.argv = before
-    captured = capsys.readouterr()
-    return (code if isinstance(code, int) else 0), captured.out, captured.err
+from tests.cli.running import run
+from tinyalign.cli import app
 
 
 def test_help_is_fast_and_imports_neither_torch_nor_transformer_lens() -> None:

@@ -16,7 +16,7 @@ def data_folder() -> Path:
     In a checkout it is `data/` beside the package; in an installed wheel `tinyalign/data`.
     Raises `DataError` when neither is there.
     """
-    for candidate in (_PACKAGE.parent / "data", _PACKAGE / "data"):
+    for candidate in (_PACKAGE / "data", _PACKAGE.parent / "data"):
         if candidate.is_dir():
             return candidate
     raise DataError(f"tinyalign's data folder is missing beside {_PACKAGE}: install the package again.")
