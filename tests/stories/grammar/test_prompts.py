@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from tinyalign.common.errors import InputError, UnknownNameError
 from tinyalign.stories.grammar import (
     SPLITS,
-    ContrastPrompt,
     Lexicon,
     Split,
     equal_length,
@@ -228,4 +227,4 @@ def test_refuses_what_is_not_there() -> None:
         grammar.prompt("test", len(grammar.space("test")))
     first = grammar.prompt("test", 0)
     with pytest.raises(InputError, match="end at the decision"):
-        ContrastPrompt(**{**vars_of(first), "clean": first.clean + " "})  # pyright: ignore[reportArgumentType]
+        dataclasses.replace(first, clean=first.clean + " ")
