@@ -18,18 +18,23 @@ _PUBLIC = {
     "StoryModel": "tinyalign.models",
     "convert": "tinyalign.models",
     "load": "tinyalign.models",
-    "models": "tinyalign.models",
     "ternarize": "tinyalign.models",
 }
 
 __all__ = ["StoryModel", "__version__", "convert", "load", "models", "ternarize"]
 
 
+# Rooms that are reached by attribute: `tinyalign.properties.get("P1")`. `tinyalign.models` can also be called.
+_ROOMS = ("engine", "models", "properties", "statistics", "stories", "ternary", "training")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"tinyalign.{name}")
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'tinyalign' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_PUBLIC])
+    return sorted({*__all__, *_PUBLIC, *_ROOMS})

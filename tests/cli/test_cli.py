@@ -132,3 +132,17 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 def test_a_wrong_option_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "models", "--no-such-option")[0] == 2
     assert run(capsys, "no-such-command")[0] == 2
+
+
+def test_rooms_and_public_names_are_reached_from_the_top() -> None:
+    script = (
+        "import tinyalign as ta\n"
+        "assert callable(ta.models) and ta.models.load is ta.load\n"
+        "assert ta.properties.get('obeys-prohibition').id == 'P1'\n"
+        "assert {'load', 'models', 'properties', 'ternarize'} <= set(dir(ta))\n"
+        "try: ta.nothing\n"
+        "except AttributeError: pass\n"
+        "else: raise SystemExit(1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
