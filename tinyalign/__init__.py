@@ -24,7 +24,7 @@ _PUBLIC = {
 __all__ = ["StoryModel", "__version__", "convert", "load", "models", "ternarize"]
 
 
-# Rooms that are reached by attribute: `tinyalign.properties.get("P1")`. `tinyalign.models` can also be called.
+# Rooms reached by attribute: `tinyalign.properties.get("P1")`; `tinyalign.models` can also be called.
 _ROOMS = ("engine", "models", "properties", "statistics", "stories", "ternary", "training")
 
 
