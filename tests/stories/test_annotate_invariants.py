@@ -15,8 +15,9 @@ from tinyalign.stories.annotation import Story
 from tinyalign.stories.html import story_html
 
 _VOCABULARY = (
-    'Zed Kim mom Mom his her he she they it said asked , . ! ? " \u201c \u201d \n : and who the a dog named Mr. '
-    "girl's didn't stop kept jumping to wanted told not was if called voice friend sorry No Yes I you\u2019re can"
+    'Zed Kim mom Mom his her he she they it said asked , . ! ? " \u201c \u201d \n : and who the a dog named '
+    "Mr. girl's didn't stop kept jumping to wanted told not was if called voice friend sorry No Yes I "
+    "you\u2019re can"
 )
 _WORDS = st.sampled_from(re.split(" ", _VOCABULARY))
 texts = st.one_of(

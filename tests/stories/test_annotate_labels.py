@@ -12,7 +12,6 @@ from measure_annotator import FINAL, LABELS, TUNED, tally
 from tinyalign.common.resources import data_folder
 from tinyalign.stories.annotation import ROLES, SPEECH_ACTS
 
-
 counted = cache(tally)
 
 
