@@ -1,4 +1,4 @@
-"""Contrast and admission: sign, clipping and intervals on planted scores, and a slow recount on a real network."""
+"""Contrast and admission: sign, clipping, intervals on planted scores, and a recount on a real network."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def write(folder: Path, **changes: object) -> Path:
     content = yaml.safe_load(get("P1").source.read_text(encoding="utf-8")) | {"id": "X1", "name": "mine"}
     content = {key: value for key, value in (content | changes).items() if value is not None}
     path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     return path
 
 

@@ -1,0 +1,1 @@
+"""Tests of the properties room, and the audit of its checkers on hand labels."""
