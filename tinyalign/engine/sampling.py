@@ -1,7 +1,8 @@
-"""Sampling stories in batches on torch: story i is the same whatever the batch size or the order."""
+"""Sampling stories in batches: story i is the same whatever the batch size, the order or the backend."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from tinyalign.engine.philox import uniforms
 from tinyalign.models import StoryModel
 
 StopReason = Literal["end", "stop", "length", "context"]
+BACKENDS = ("auto", "torch", "cpu")
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class Story:
 
 
 @dataclass
-class _Row:
-    """A story under way."""
+class Row:
+    """A story under way: the first `start` of its tokens are the prompt's."""
 
     index: int
     prompt: str
@@ -80,26 +82,59 @@ def sample(
     stop: Sequence[str] = (),
     seed: int = 0,
     batch_size: int = 64,
+    backend: str = "auto",
+    threads: int = 1,
 ) -> Iterator[Story]:
     """Yield `n` continuations of each prompt, in the order of their index (prompt by prompt).
 
     Story i draws its token at position p with the Philox number of (seed, i, p), so it does not depend on
-    batch size or order, up to floating-point ties between tokens.
+    batch size, order, backend or threads, up to floating-point ties between tokens.
+
+    `backend` is "cpu", the fused C++ decoder of `tinyalign.engine.cpu` (float32 Llama models on the CPU,
+    `threads` blocks of at most 32 stories), "torch", or "auto": the first where it serves the model,
+    otherwise the second, with a warning that says why if the model is on the CPU.
 
     Raises `InputError`, before anything is sampled, for an empty prompt of a model without a
-    beginning-of-story token, a prompt that leaves no room in the context, or parameters out of range;
-    `CheckpointError` when the model gives logits that are not finite.
+    beginning-of-story token, a prompt that leaves no room in the context, parameters out of range, or a
+    backend asked for by name that cannot run here; `CheckpointError` when the model gives logits that are
+    not finite.
     """
     draw = Sampling(temperature, top_k, top_p)
-    if n < 1 or max_new_tokens < 1 or batch_size < 1:
+    if n < 1 or max_new_tokens < 1 or batch_size < 1 or threads < 1:
         raise InputError(
-            f"n {n}, max_new_tokens {max_new_tokens}, batch_size {batch_size}: expected 1 or more."
+            f"n {n}, max_new_tokens {max_new_tokens}, batch_size {batch_size}, threads {threads}: "
+            "expected 1 or more."
         )
     if any(not text for text in stop):
         raise InputError("An empty stop string would end every story at once: leave it out.")
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     encoded = [_encode(model, text) for text in texts]
-    return _run(model, texts, encoded, n, max_new_tokens, draw, tuple(stop), seed, batch_size)
+    if _chosen(model, backend) == "torch":
+        return _run(model, texts, encoded, n, max_new_tokens, draw, tuple(stop), seed, batch_size)
+    from tinyalign.engine.cpu.sampling import Request, run
+
+    request = Request(texts, encoded, n, max_new_tokens, draw, tuple(stop), seed)
+    return run(model, request, batch_size=batch_size, threads=threads)
+
+
+def _chosen(model: StoryModel, backend: str) -> Literal["torch", "cpu"]:
+    """The backend to run; raises `InputError` where the one asked for by name cannot."""
+    if backend not in BACKENDS:
+        raise InputError(f"Backend {backend!r} is unknown: expected one of {', '.join(BACKENDS)}.")
+    if backend == "torch" or (backend == "auto" and model.device.type != "cpu"):
+        return "torch"
+    from tinyalign.engine.cpu.build import library
+    from tinyalign.engine.cpu.weights import check_served
+
+    try:
+        check_served(model)
+        library()
+    except InputError as error:
+        if backend == "cpu":
+            raise
+        warnings.warn(f"Sampling runs on torch, several times slower: {error}", stacklevel=3)
+        return "torch"
+    return "cpu"
 
 
 def _run(
@@ -116,10 +151,10 @@ def _run(
     total = len(texts) * n
     for first in range(0, total, batch_size):
         done: dict[int, Story] = {}
-        by_length: dict[int, list[_Row]] = {}
+        by_length: dict[int, list[Row]] = {}
         for index in range(first, min(first + batch_size, total)):
             ids = encoded[index // n]
-            row = _Row(index, texts[index // n], len(ids), list(ids))
+            row = Row(index, texts[index // n], len(ids), list(ids))
             by_length.setdefault(len(ids), []).append(row)
         # Rows of one prompt length need no padding, so no mask can go wrong.
         for rows in by_length.values():
@@ -128,7 +163,7 @@ def _run(
 
 
 def _batch(
-    model: StoryModel, rows: list[_Row], limit: int, draw: Sampling, stop: tuple[str, ...], seed: int
+    model: StoryModel, rows: list[Row], limit: int, draw: Sampling, stop: tuple[str, ...], seed: int
 ) -> Iterator[Story]:
     from transformers import DynamicCache
 
@@ -165,10 +200,7 @@ def choose(
     scores = logits.detach().double().cpu().numpy()
     highest = scores.max(axis=1, keepdims=True)
     if not np.isfinite(highest).all():
-        raise CheckpointError(
-            "The model gave logits that are not finite: its weights are damaged or its dtype overflows; "
-            "check the checkpoint or use float32."
-        )
+        raise not_finite()
     if draw.temperature == 0:
         return scores.argmax(axis=1)
     weights = np.exp((scores - highest) / draw.temperature)
@@ -177,6 +209,14 @@ def choose(
     cumulative = weights.cumsum(axis=1)
     u = uniforms(seed, np.asarray(stories, dtype=np.int64), np.full(len(stories), position, dtype=np.int64))
     return (cumulative <= (u * cumulative[:, -1])[:, None]).sum(axis=1)
+
+
+def not_finite() -> CheckpointError:
+    """The sentence for a model whose logits cannot be sampled."""
+    return CheckpointError(
+        "The model gave logits that are not finite: its weights are damaged or its dtype overflows; "
+        "check the checkpoint or use float32."
+    )
 
 
 def _filtered(
@@ -196,24 +236,25 @@ def _filtered(
     return kept
 
 
-def _advance(model: StoryModel, row: _Row, token: int, limit: int, stop: tuple[str, ...]) -> Story | None:
+def _advance(model: StoryModel, row: Row, token: int, limit: int, stop: tuple[str, ...]) -> Story | None:
     """Add a token to a row; the finished story if that ended it."""
     if token == model.eos_id:
-        return _finish(model, row, "end", None)
+        return finish(model, row, "end", None)
     row.tokens.append(token)
     if stop:
         text = model.decode(row.tokens)[len(model.decode(row.tokens[: row.start])) :]
         cuts = [place for place in (text.find(s) for s in stop) if place >= 0]
         if cuts:
-            return _finish(model, row, "stop", min(cuts))
+            return finish(model, row, "stop", min(cuts))
     if len(row.tokens) - row.start >= limit:
-        return _finish(model, row, "length", None)
+        return finish(model, row, "length", None)
     if len(row.tokens) >= model.context:
-        return _finish(model, row, "context", None)
+        return finish(model, row, "context", None)
     return None
 
 
-def _finish(model: StoryModel, row: _Row, stopped: StopReason, cut: int | None) -> Story:
+def finish(model: StoryModel, row: Row, stopped: StopReason, cut: int | None) -> Story:
+    """The story of an ended row; `cut` characters of its text stand before a stop string."""
     new = tuple(row.tokens[row.start :])
     text = ""
     if model.tokenizer is not None:

@@ -1,0 +1,151 @@
+"""Building the decoder: the cache, compilers that fail, models that are not served."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import tinyalign
+from tests.models.tiny import story_model
+from tinyalign.common.errors import InputError
+from tinyalign.engine import sample
+from tinyalign.engine.cpu import build
+from tinyalign.engine.cpu.weights import CpuModel, refusal
+from tinyalign.models import StoryModel
+
+
+@pytest.fixture(scope="module")
+def stories260k(shared_models: Path) -> StoryModel:
+    return tinyalign.load(shared_models / "stories260K.bin")
+
+
+def fake_compiler(folder: Path, script: str) -> str:
+    path = folder / "cxx"
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_a_compiler_that_fails_is_one_sentence_and_auto_goes_on(
+    stories260k: StoryModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = '[ "$1" = --version ] && echo fake 1 && exit 0\necho "fatal: no such luck" >&2\nexit 3'
+    monkeypatch.setenv("CXX", fake_compiler(tmp_path, failing))
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path / "kernels"))
+    with pytest.raises(InputError, match=r"failed with code 3 \(fatal: no such luck\): name another in CXX"):
+        sample(stories260k, "Once", backend="cpu")
+    assert [path.suffix for path in (tmp_path / "kernels").iterdir()] in ([], [".lock"])
+    with pytest.warns(UserWarning, match="runs on torch, several times slower: The C.. compiler") as caught:
+        stories = list(sample(stories260k, "Once", max_new_tokens=4))
+    assert len(caught) == 1
+    assert stories == list(sample(stories260k, "Once", max_new_tokens=4, backend="torch"))
+
+
+def test_a_compiler_that_is_absent_is_one_sentence(
+    stories260k: StoryModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("CXX", "no-such-compiler -m64")
+    with pytest.raises(InputError, match="CXX names the compiler 'no-such-compiler'"):
+        sample(stories260k, "Once", backend="cpu")
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InputError, match=r"found no c\+\+, g\+\+ or clang\+\+"):
+        sample(stories260k, "Once", backend="cpu")
+
+
+def test_a_cache_folder_that_cannot_be_written_is_one_sentence(
+    stories260k: StoryModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path / "file" / "kernels"))
+    with pytest.raises(
+        InputError, match=f"cannot be kept in .*name another folder in {build.CACHE_VARIABLE}"
+    ):
+        sample(stories260k, "Once", backend="cpu")
+
+
+def test_a_full_cache_folder_is_one_sentence(
+    stories260k: StoryModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "fatal error: error writing to out.s: No space left on device"
+    full = f'[ "$1" = --version ] && echo fake 2 && exit 0\necho "{said}" >&2\nexit 1'
+    monkeypatch.setenv("CXX", fake_compiler(tmp_path, full))
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path / "kernels"))
+    with pytest.raises(InputError, match="No space left on device"):
+        sample(stories260k, "Once", backend="cpu")
+
+
+def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
+    """A compiler that counts its calls and copies an empty library's place."""
+    compiler = fake_compiler(
+        tmp_path,
+        f'[ "$1" = --version ] && echo fake 3 && exit 0\necho built >> {tmp_path}/count\nsleep 0.3\n'
+        'while [ "$1" != -o ]; do shift; done\necho library > "$2"',
+    )
+    code = (
+        "from pathlib import Path; from tinyalign.engine.cpu import build;"
+        f"build._build(({compiler!r},), 'native', Path({str(tmp_path / 'kernels' / 'one.so')!r}))"
+    )
+    started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert (tmp_path / "count").read_text(encoding="utf-8") == "built\n"
+    assert (tmp_path / "kernels" / "one.so").read_text(encoding="utf-8") == "library\n"
+
+
+def test_a_damaged_library_says_to_delete_it(
+    stories260k: StoryModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes_rubbish = (
+        '[ "$1" = --version ] && echo fake 4 && exit 0\nwhile [ "$1" != -o ]; do shift; done\necho no > "$2"'
+    )
+    monkeypatch.setenv("CXX", fake_compiler(tmp_path, writes_rubbish))
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path / "kernels"))
+    with pytest.raises(InputError, match=r"cannot be loaded .* delete it"):
+        sample(stories260k, "Once", backend="cpu")
+
+
+def test_models_that_would_give_wrong_numbers_are_refused() -> None:
+    assert refusal(story_model("llama-gqa-ternary")) is None
+    assert "is a GPTNeoForCausalLM" in str(refusal(story_model("neo")))
+    hooked = story_model("llama")
+    handle = hooked.network.get_submodule("model.layers.1.mlp").register_forward_hook(lambda *_: None)
+    assert refusal(hooked) == "has a hook on model.layers.1.mlp"
+    handle.remove()
+    assert refusal(hooked) is None
+    half = story_model("llama")
+    half.network.bfloat16()
+    assert "torch.bfloat16 weights" in str(refusal(half))
+    biased = story_model("llama")
+    layer = biased.network.get_submodule("model.layers.0.mlp.up_proj")
+    layer.bias = torch.nn.Parameter(torch.ones(64))
+    assert refusal(biased) == "has a bias, model.layers.0.mlp.up_proj.bias"
+    narrowed = story_model("llama")
+    narrowed.network.get_submodule("model.layers.0.mlp").up_proj = torch.nn.Linear(32, 32, bias=False)
+    assert refusal(narrowed) == "has a matrix of 32 x 32 where its configuration says 64 x 32"
+
+    class Other(torch.nn.Linear):
+        """A layer that might compute anything."""
+
+    replaced = story_model("llama")
+    replaced.network.get_submodule("model.layers.0.mlp").down_proj = Other(64, 32, bias=False)
+    assert refusal(replaced) == "has a Other at layers.0.down_proj"
+    with pytest.raises(InputError, match="which has a Other at"):
+        CpuModel(replaced)
+
+
+def test_bad_input_is_refused_in_one_sentence(stories260k: StoryModel) -> None:
+    with pytest.raises(InputError, match="reads 512 at most"):
+        sample(stories260k, "word " * 600, backend="cpu")
+    with pytest.raises(InputError, match="threads 0: expected 1 or more"):
+        sample(stories260k, "Once", backend="cpu", threads=0)
+    with pytest.raises(InputError, match="Backend 'gpu' is unknown: expected one of auto, torch, cpu"):
+        sample(stories260k, "Once", backend="gpu")
+    for ids in ([], [512], [1] * 513):
+        with pytest.raises(InputError, match="expected 1 to 512 ids below 512"):
+            CpuModel(stories260k).logits(ids)

@@ -1,0 +1,208 @@
+// The two ways to attend: 32 stories each over its own past, or 32 positions of one text over one past.
+#pragma once
+#include "transformer.h"
+
+namespace tinyalign {
+
+// Keys and values of 32 stories, [layer][kv head][slot][d_head][lane]. All lanes write one slot a step, round
+// and round; a lane's story fills the last `length` slots, so lanes of different ages need no padding.
+class LaneCache {
+public:
+    LaneCache(const Model& m, int capacity)
+        : model_(m), capacity_(capacity), keys_(total()), values_(total()) {}
+
+    int capacity() const { return capacity_; }
+
+    float* key(int layer, int head, int slot) { return keys_.get() + place(layer, head, slot); }
+    float* value(int layer, int head, int slot) { return values_.get() + place(layer, head, slot); }
+
+    // Adds this step's keys and values at `slot` and mixes the values of each lane's last `length` slots.
+    void attend(int layer, int slot, const int32_t* length, Activations& a) {
+        const Shape& s = model_.shape;
+        const size_t head_bytes = size_t(s.d_head) * kLanes * sizeof(float);
+        int longest = 0, shortest = capacity_;
+        for (int l = 0; l < kLanes; ++l) {
+            longest = length[l] > longest ? length[l] : longest;
+            shortest = length[l] < shortest ? length[l] : shortest;
+        }
+        const int group = s.heads / s.kv_heads;
+        for (int g = 0; g < s.kv_heads; ++g) {
+            std::memcpy(key(layer, g, slot), a.k.get() + size_t(g) * s.d_head * kLanes, head_bytes);
+            std::memcpy(value(layer, g, slot), a.v.get() + size_t(g) * s.d_head * kLanes, head_bytes);
+            // Heads that share keys read them together, four, two or one at a time.
+            for (int h = 0; h < group;) {
+                const Window window{layer, g, g * group + h, slot, longest, shortest, length};
+                if (group - h >= 4)
+                    mix<4>(window, a), h += 4;
+                else if (group - h >= 2)
+                    mix<2>(window, a), h += 2;
+                else
+                    mix<1>(window, a), h += 1;
+            }
+        }
+    }
+
+private:
+    struct Window {
+        int layer, kv_head, head, slot, longest, shortest;
+        const int32_t* length;
+    };
+
+    size_t total() const {
+        const Shape& s = model_.shape;
+        return size_t(s.layers) * s.kv_heads * capacity_ * s.d_head * kLanes;
+    }
+    size_t place(int layer, int head, int slot) const {
+        const Shape& s = model_.shape;
+        return ((size_t(layer) * s.kv_heads + head) * capacity_ + slot) * s.d_head * kLanes;
+    }
+    int oldest(const Window& w) const {
+        const int slot = w.slot - (w.longest - 1);
+        return slot < 0 ? slot + capacity_ : slot;
+    }
+
+    template <int kHeads>
+    void mix(const Window& w, Activations& a) {
+        const int d_head = model_.shape.d_head, slots = w.longest;
+        const float* q = a.q.get() + size_t(w.head) * d_head * kLanes;
+        IVec length[kVectors];
+        for (int v = 0; v < kVectors; ++v) length[v] = reinterpret_cast<const IVec*>(w.length)[v];
+        float* scores = a.scores.get();  // [head][slot][lane]
+        for (int t = 0, slot = oldest(w); t < slots; ++t, slot = slot + 1 == capacity_ ? 0 : slot + 1) {
+            const float* k = key(w.layer, w.kv_head, slot);
+            Vec sum[kHeads][kVectors] = {};
+            for (int d = 0; d < d_head; ++d)
+#pragma GCC unroll 16
+                for (int v = 0; v < kVectors; ++v) {
+                    const Vec in = row(k, d)[v];
+#pragma GCC unroll 4
+                    for (int h = 0; h < kHeads; ++h) sum[h][v] += in * row(q, h * d_head + d)[v];
+                }
+            const int age = slots - 1 - t;
+#pragma GCC unroll 4
+            for (int h = 0; h < kHeads; ++h)
+#pragma GCC unroll 16
+                for (int v = 0; v < kVectors; ++v) {
+                    // A slot older than a lane's story holds another story's key.
+                    const Vec seen = age < w.shortest ? sum[h][v]
+                                                      : (length[v] > age ? sum[h][v] : splat(-INFINITY));
+                    row(scores, size_t(h) * slots + t)[v] = seen;
+                }
+        }
+        Vec inverse[kHeads][kVectors];
+        for (int h = 0; h < kHeads; ++h) softmax(scores + size_t(h) * slots * kLanes, slots, inverse[h]);
+        constexpr int fit = kRegisters / 2 / kVectors / kHeads;
+        constexpr int step = fit > 0 ? fit : 1;
+        int d = 0;
+        for (; d + step <= d_head; d += step) sum_values<kHeads, step>(w, d, inverse, a);
+        for (; d < d_head; ++d) sum_values<kHeads, 1>(w, d, inverse, a);
+    }
+
+    template <int kHeads, int kStep>
+    void sum_values(const Window& w, int first, const Vec (*inverse)[kVectors], Activations& a) {
+        const int d_head = model_.shape.d_head, slots = w.longest;
+        const float* scores = a.scores.get();
+        Vec sum[kHeads][kStep][kVectors] = {};
+        for (int t = 0, slot = oldest(w); t < slots; ++t, slot = slot + 1 == capacity_ ? 0 : slot + 1) {
+            const float* values = value(w.layer, w.kv_head, slot);
+#pragma GCC unroll 8
+            for (int h = 0; h < kHeads; ++h)
+#pragma GCC unroll 16
+                for (int v = 0; v < kVectors; ++v) {
+                    const Vec weight = row(scores, size_t(h) * slots + t)[v];
+#pragma GCC unroll 16
+                    for (int d = 0; d < kStep; ++d) sum[h][d][v] += weight * row(values, first + d)[v];
+                }
+        }
+#pragma GCC unroll 8
+        for (int h = 0; h < kHeads; ++h)
+#pragma GCC unroll 16
+            for (int d = 0; d < kStep; ++d)
+#pragma GCC unroll 16
+                for (int v = 0; v < kVectors; ++v)
+                    row(a.mixed.get(), size_t(w.head + h) * d_head + first + d)[v] =
+                        sum[h][d][v] * inverse[h][v];
+    }
+
+    const Model& model_;
+    int capacity_;
+    Array<float> keys_, values_;
+};
+
+// Keys and values of one text, [layer][kv head][position][d_head]; a lane is a position.
+class TextCache {
+public:
+    TextCache(const Model& m, int capacity)
+        : model_(m), capacity_(capacity), keys_(total()), values_(total()) {}
+
+    float* key(int layer, int head, int position) { return keys_.get() + place(layer, head, position); }
+    float* value(int layer, int head, int position) { return values_.get() + place(layer, head, position); }
+
+    // Reads `tokens` [count] in chunks of 32 positions; `each(first, used)` sees a.logits after every chunk.
+    template <class Each>
+    void read(const int32_t* tokens, int count, bool unembed, Activations& a, Each&& each) {
+        for (int first = 0; first < count; first += kLanes) {
+            const int used = count - first < kLanes ? count - first : kLanes;
+            int32_t ids[kLanes], positions[kLanes];
+            for (int l = 0; l < kLanes; ++l) {
+                // Lanes beyond the end read the last token again; nobody looks at them.
+                positions[l] = first + (l < used ? l : used - 1);
+                ids[l] = tokens[positions[l]];
+            }
+            forward(model_, a, ids, positions, unembed, [&](int layer) { attend(layer, first, used, a); });
+            each(first, used);
+        }
+    }
+
+private:
+    size_t total() const {
+        const Shape& s = model_.shape;
+        return size_t(s.layers) * s.kv_heads * capacity_ * s.d_head;
+    }
+    size_t place(int layer, int head, int position) const {
+        const Shape& s = model_.shape;
+        return ((size_t(layer) * s.kv_heads + head) * capacity_ + position) * s.d_head;
+    }
+
+    void attend(int layer, int first, int used, Activations& a) {
+        const Shape& s = model_.shape;
+        const int group = s.heads / s.kv_heads, slots = first + used;
+        IVec position[kVectors];
+        for (int v = 0; v < kVectors; ++v)
+            for (int i = 0; i < kWidth; ++i) position[v][i] = first + v * kWidth + i;
+        for (int g = 0; g < s.kv_heads; ++g)
+            for (int d = 0; d < s.d_head; ++d)
+                for (int l = 0; l < used; ++l) {
+                    key(layer, g, first + l)[d] = a.k[(size_t(g) * s.d_head + d) * kLanes + l];
+                    value(layer, g, first + l)[d] = a.v[(size_t(g) * s.d_head + d) * kLanes + l];
+                }
+        float* scores = a.scores.get();
+        for (int h = 0; h < s.heads; ++h) {
+            const float* q = a.q.get() + size_t(h) * s.d_head * kLanes;
+            for (int t = 0; t < slots; ++t) {
+                const float* k = key(layer, h / group, t);
+                Vec sum[kVectors] = {};
+                for (int d = 0; d < s.d_head; ++d)
+                    for (int v = 0; v < kVectors; ++v) sum[v] += row(q, d)[v] * k[d];
+                for (int v = 0; v < kVectors; ++v)
+                    row(scores, t)[v] = position[v] >= t ? sum[v] : splat(-INFINITY);
+            }
+            Vec inverse[kVectors];
+            softmax(scores, slots, inverse);
+            float* mixed = a.mixed.get() + size_t(h) * s.d_head * kLanes;
+            for (int d = 0; d < s.d_head; ++d) {
+                Vec sum[kVectors] = {};
+                for (int t = 0; t < slots; ++t)
+                    for (int v = 0; v < kVectors; ++v)
+                        sum[v] += row(scores, t)[v] * value(layer, h / group, t)[d];
+                for (int v = 0; v < kVectors; ++v) row(mixed, d)[v] = sum[v] * inverse[v];
+            }
+        }
+    }
+
+    const Model& model_;
+    int capacity_;
+    Array<float> keys_, values_;
+};
+
+}  // namespace tinyalign

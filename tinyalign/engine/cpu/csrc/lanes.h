@@ -1,0 +1,91 @@
+// Numbers of 32 stories side by side: a row holds one number of each story, a lane belongs to one story.
+// Everything here works lane by lane, so what a story gets never depends on its neighbours.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+
+namespace tinyalign {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64, kRegisters = 32;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32, kRegisters = 16;
+#else
+constexpr int kVectorBytes = 16, kRegisters = 16;
+#endif
+
+constexpr int kLanes = 32;
+constexpr int kWidth = kVectorBytes / 4;
+constexpr int kVectors = kLanes / kWidth;
+
+typedef float Vec __attribute__((vector_size(kVectorBytes), may_alias));
+typedef int32_t IVec __attribute__((vector_size(kVectorBytes), may_alias));
+
+inline Vec splat(float value) { return Vec{} + value; }
+inline const Vec* row(const float* rows, size_t index) {
+    return reinterpret_cast<const Vec*>(rows + index * kLanes);
+}
+inline Vec* row(float* rows, size_t index) { return reinterpret_cast<Vec*>(rows + index * kLanes); }
+
+// Memory on cache lines, zeroed: lanes that no story uses hold finite numbers.
+template <class T>
+class Array {
+public:
+    Array() = default;
+    explicit Array(size_t size) { resize(size); }
+    ~Array() { release(); }
+    Array(const Array&) = delete;
+    Array& operator=(const Array&) = delete;
+    Array(Array&& other) noexcept : data_(other.data_), size_(other.size_) {
+        other.data_ = nullptr;
+        other.size_ = 0;
+    }
+    void resize(size_t size) {
+        release();
+        data_ = static_cast<T*>(::operator new(size * sizeof(T) + 64, std::align_val_t(64)));
+        std::memset(static_cast<void*>(data_), 0, size * sizeof(T) + 64);
+        size_ = size;
+    }
+    T* get() { return data_; }
+    const T* get() const { return data_; }
+    T& operator[](size_t index) { return data_[index]; }
+    const T& operator[](size_t index) const { return data_[index]; }
+    size_t size() const { return size_; }
+
+private:
+    void release() {
+        if (data_ != nullptr) ::operator delete(data_, std::align_val_t(64));
+        data_ = nullptr;
+    }
+    T* data_ = nullptr;
+    size_t size_ = 0;
+};
+
+// e^x to about 2 units in the last place (range reduction and polynomial of Cephes' expf, S. Moshier);
+// exactly 0 below -87, NaN stays NaN.
+inline Vec exponential(Vec x) {
+    const Vec low = splat(-87.0f), high = splat(88.0f);
+    const IVec under = x < low;
+    Vec c = under ? low : x;
+    c = c > high ? high : c;
+    // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
+    const Vec shifted = c * 1.44269504f + 12582912.0f;
+    const Vec k = shifted - 12582912.0f;
+    const IVec exponent = reinterpret_cast<const IVec&>(shifted) - 0x4B400000;
+    Vec r = c - k * 0.693359375f;
+    r = r + k * 2.12194440e-4f;
+    Vec p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    const Vec fraction = p * (r * r) + r + 1.0f;
+    const IVec power = (exponent + 127) << 23;
+    const Vec result = fraction * reinterpret_cast<const Vec&>(power);
+    return under ? Vec{} : result;
+}
+
+}  // namespace tinyalign

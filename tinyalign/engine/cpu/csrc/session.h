@@ -1,0 +1,189 @@
+// Sampling many stories: blocks of 32 lanes take stories one by one, in order, as others end.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <system_error>
+#include <thread>
+
+#include "attention.h"
+#include "sampling.h"
+
+namespace tinyalign {
+
+enum Status : int8_t { kWaiting = 0, kRunning = 1, kEnd = 2, kLength = 3, kContext = 4, kStopped = 5 };
+
+// What to sample. Story i of `count` has the number `first + i` and continues prompt number
+// `(first + i) / each`, whose tokens lie from offsets[p] to offsets[p + 1].
+struct Job {
+    const int32_t* prompts;
+    const int64_t* offsets;
+    int64_t first, count, each;
+    int32_t limit;     // most new tokens
+    int32_t end;       // the token that ends a story, or -1
+    int32_t capacity;  // most tokens that any story here puts into the cache
+    int32_t lanes;     // lanes in use of each block, 1 to 32
+    Draw draw;
+    int32_t* tokens;   // [count][limit], the new tokens
+    int32_t* lengths;  // [count]
+    int8_t* status;    // [count]
+};
+
+class Block {
+public:
+    Block(const Model& model, const Job& job, std::atomic<int64_t>& next, std::atomic<bool>& broken)
+        : model_(model), job_(job), next_(next), broken_(broken), activations_(model, job.capacity),
+          lanes_(model, job.capacity), text_(model, job.capacity), sampler_(model.shape.vocab) {
+        for (int l = 0; l < kLanes; ++l) idle(l);
+    }
+
+    // At most `steps` tokens for every lane; false when no story is left to go on with.
+    bool run(int steps) {
+        for (int step = 0; step < steps && !broken_; ++step) {
+            const int slot = int(clock_ % job_.capacity);
+            bool any = false;
+            for (int l = 0; l < job_.lanes; ++l) {
+                if (story_[l] < 0) refill(l, slot);
+                any = any || story_[l] >= 0;
+            }
+            if (!any) return false;
+            advance(slot);
+            ++clock_;
+        }
+        return true;
+    }
+
+    void stop(int64_t story) {
+        for (int l = 0; l < kLanes; ++l)
+            if (story_[l] == story) finish(l, kStopped);
+    }
+
+private:
+    void idle(int lane) {
+        story_[lane] = -1;
+        token_[lane] = position_[lane] = 0;
+        length_[lane] = 1;
+    }
+
+    void finish(int lane, Status status) {
+        job_.status[story_[lane]] = status;
+        idle(lane);
+    }
+
+    // Gives the lane the next story, its prompt but the last token being in the cache before `slot`.
+    void refill(int lane, int slot) {
+        const int64_t story = next_.fetch_add(1);
+        if (story >= job_.count) return;
+        const int64_t prompt = (job_.first + story) / job_.each;
+        const int32_t* ids = job_.prompts + job_.offsets[prompt];
+        const int size = int(job_.offsets[prompt + 1] - job_.offsets[prompt]);
+        if (prompt != read_) {
+            text_.read(ids, size - 1, false, activations_, [](int, int) {});
+            read_ = prompt;
+        }
+        const Shape& s = model_.shape;
+        for (int layer = 0; layer < s.layers; ++layer)
+            for (int h = 0; h < s.kv_heads; ++h)
+                for (int p = 0; p < size - 1; ++p) {
+                    int to = slot - (size - 1) + p;
+                    if (to < 0) to += job_.capacity;
+                    const float *k = text_.key(layer, h, p), *v = text_.value(layer, h, p);
+                    float* key = lanes_.key(layer, h, to) + lane;
+                    float* value = lanes_.value(layer, h, to) + lane;
+                    for (int d = 0; d < s.d_head; ++d) key[size_t(d) * kLanes] = k[d];
+                    for (int d = 0; d < s.d_head; ++d) value[size_t(d) * kLanes] = v[d];
+                }
+        story_[lane] = story;
+        token_[lane] = ids[size - 1];
+        position_[lane] = size - 1;
+        length_[lane] = size;
+        job_.status[story] = kRunning;
+    }
+
+    // One step of all lanes, then a token for each that has a story.
+    void advance(int slot) {
+        forward(model_, activations_, token_, position_, true,
+                [&](int layer) { lanes_.attend(layer, slot, length_, activations_); });
+        const float* logits = activations_.logits.get();
+        find_largest(logits, model_.shape.vocab, largest_);
+        double u[kLanes] = {};
+        bool draws[kLanes];
+        int32_t drawn[kLanes];
+        for (int l = 0; l < kLanes; ++l) {
+            draws[l] = story_[l] >= 0;
+            if (!draws[l]) continue;
+            if (!largest_.usable[l]) {
+                broken_ = true;
+                return;
+            }
+            u[l] = uniform(job_.draw.seed, uint64_t(job_.first + story_[l]), uint32_t(position_[l] + 1));
+        }
+        sampler_.choose(logits, largest_, job_.draw, draws, u, drawn);
+        for (int l = 0; l < kLanes; ++l)
+            if (draws[l]) take(l, drawn[l]);
+    }
+
+    void take(int lane, int32_t token) {
+        const int64_t story = story_[lane];
+        if (token == job_.end) return finish(lane, kEnd);
+        job_.tokens[story * job_.limit + job_.lengths[story]++] = token;
+        token_[lane] = token;
+        ++position_[lane];
+        ++length_[lane];
+        if (job_.lengths[story] >= job_.limit) return finish(lane, kLength);
+        if (position_[lane] + 1 >= model_.shape.context) return finish(lane, kContext);
+    }
+
+    const Model& model_;
+    const Job& job_;
+    std::atomic<int64_t>& next_;
+    std::atomic<bool>& broken_;
+    Activations activations_;
+    LaneCache lanes_;
+    TextCache text_;
+    Sampler sampler_;
+    Largest largest_;
+    int64_t clock_ = 0, read_ = -1;
+    int64_t story_[kLanes];
+    alignas(64) int32_t token_[kLanes];
+    alignas(64) int32_t position_[kLanes];
+    alignas(64) int32_t length_[kLanes];
+};
+
+class Session {
+public:
+    Session(const Model& model, const Job& job, int threads) : job_(job) {
+        for (int t = 0; t < threads; ++t)
+            blocks_.push_back(std::make_unique<Block>(model, job_, next_, broken_));
+    }
+
+    // 1: more to do, 0: all stories ended, -1: logits that are not finite.
+    int run(int steps) {
+        std::atomic<bool> more{false};
+        std::vector<std::thread> helpers;
+        for (size_t b = 1; b < blocks_.size(); ++b) {
+            const auto work = [&, b] {
+                if (blocks_[b]->run(steps)) more = true;
+            };
+            try {
+                helpers.emplace_back(work);
+            } catch (const std::system_error&) {
+                work();  // the system gives no more threads: the block runs here
+            }
+        }
+        if (blocks_[0]->run(steps)) more = true;
+        for (auto& helper : helpers) helper.join();
+        return broken_ ? -1 : more ? 1 : 0;
+    }
+
+    void stop(int64_t story) {
+        for (auto& block : blocks_) block->stop(story);
+    }
+
+private:
+    Job job_;
+    std::atomic<int64_t> next_{0};
+    std::atomic<bool> broken_{false};
+    std::vector<std::unique_ptr<Block>> blocks_;
+};
+
+}  // namespace tinyalign

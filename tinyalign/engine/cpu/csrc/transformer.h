@@ -1,0 +1,145 @@
+// A Llama forward pass for 32 lanes at once; what attention looks at is left to the caller.
+#pragma once
+#include <vector>
+
+#include "linear.h"
+
+namespace tinyalign {
+
+struct Shape {
+    int32_t layers, d_model, heads, kv_heads, d_head, d_mlp, vocab, context;
+    float epsilon;
+};
+
+struct Layer {
+    Linear q, k, v, o, gate, up, down;
+    std::vector<float> attention_norm, mlp_norm;
+};
+
+struct Model {
+    explicit Model(const Shape& s) : shape(s), layers(s.layers) {}
+    Shape shape;
+    std::vector<float> embedding;         // [vocab][d_model]
+    std::vector<Layer> layers;
+    std::vector<float> norm;
+    Linear unembedding;
+    std::vector<float> cosines, sines;    // [context][d_head / 2]
+    int kv_size() const { return shape.kv_heads * shape.d_head; }
+    int q_size() const { return shape.heads * shape.d_head; }
+};
+
+// The activations of one step, each [numbers][lane].
+struct Activations {
+    explicit Activations(const Model& m, int slots)
+        : x(rows(m.shape.d_model)), normed(rows(m.shape.d_model)), q(rows(m.q_size())), k(rows(m.kv_size())),
+          v(rows(m.kv_size())), mixed(rows(m.q_size())), gate(rows(m.shape.d_mlp)), up(rows(m.shape.d_mlp)),
+          logits(rows(m.shape.vocab)), cosine(rows(m.shape.d_head / 2)), sine(rows(m.shape.d_head / 2)),
+          scores(rows(size_t(slots) * 4)) {
+        int widest = m.shape.d_model > m.shape.d_mlp ? m.shape.d_model : m.shape.d_mlp;
+        widest = widest > m.q_size() ? widest : m.q_size();
+        codes.codes.resize(rows(widest + 3));
+    }
+    static size_t rows(size_t count) { return count * kLanes; }
+    Array<float> x, normed, q, k, v, mixed, gate, up, logits, cosine, sine, scores;
+    Codes codes;
+};
+
+inline void rms_norm(const float* x, const std::vector<float>& gain, float epsilon, float* out) {
+    const int size = int(gain.size());
+    alignas(64) float sum[kLanes] = {};
+    for (int d = 0; d < size; ++d)
+        for (int l = 0; l < kLanes; ++l) sum[l] += x[size_t(d) * kLanes + l] * x[size_t(d) * kLanes + l];
+    for (int l = 0; l < kLanes; ++l) sum[l] = 1.0f / __builtin_sqrtf(sum[l] / float(size) + epsilon);
+    for (int d = 0; d < size; ++d)
+        for (int l = 0; l < kLanes; ++l)
+            out[size_t(d) * kLanes + l] = gain[d] * (x[size_t(d) * kLanes + l] * sum[l]);
+}
+
+// Rotary embedding in Hugging Face's layout (the halves of a head turn together), times `scale`.
+inline void rotate(float* heads, int count, int d_head, const float* cosine, const float* sine, float scale) {
+    const int half = d_head / 2;
+    for (int h = 0; h < count; ++h)
+        for (int i = 0; i < half; ++i) {
+            float* a = heads + (size_t(h) * d_head + i) * kLanes;
+            float* b = a + size_t(half) * kLanes;
+            const float* c = cosine + size_t(i) * kLanes;
+            const float* s = sine + size_t(i) * kLanes;
+            for (int l = 0; l < kLanes; ++l) {
+                const float first = a[l], second = b[l];
+                a[l] = (first * c[l] - second * s[l]) * scale;
+                b[l] = (second * c[l] + first * s[l]) * scale;
+            }
+        }
+}
+
+inline void add(float* x, const float* y, int size) {
+    for (size_t i = 0; i < size_t(size) * kLanes; ++i) x[i] += y[i];
+}
+
+// Logits (where `unembed`) of the lanes' tokens at their positions. `attend(layer)` reads a.q (scaled), a.k
+// and a.v of this step, keeps the keys and values, and writes a.mixed [heads * d_head][lane].
+template <class Attend>
+void forward(const Model& m, Activations& a, const int32_t* tokens, const int32_t* positions, bool unembed,
+             Attend&& attend) {
+    const Shape& s = m.shape;
+    const int half = s.d_head / 2;
+    for (int l = 0; l < kLanes; ++l) {
+        const float* embedded = m.embedding.data() + size_t(tokens[l]) * s.d_model;
+        for (int d = 0; d < s.d_model; ++d) a.x[size_t(d) * kLanes + l] = embedded[d];
+        for (int i = 0; i < half; ++i) {
+            a.cosine[size_t(i) * kLanes + l] = m.cosines[size_t(positions[l]) * half + i];
+            a.sine[size_t(i) * kLanes + l] = m.sines[size_t(positions[l]) * half + i];
+        }
+    }
+    const float scale = 1.0f / __builtin_sqrtf(float(s.d_head));
+    for (int layer = 0; layer < s.layers; ++layer) {
+        const Layer& w = m.layers[layer];
+        rms_norm(a.x.get(), w.attention_norm, s.epsilon, a.normed.get());
+        if (w.q.ternary || w.k.ternary || w.v.ternary) quantise(a.normed.get(), s.d_model, a.codes);
+        w.q.apply(a.normed.get(), a.codes, a.q.get());
+        w.k.apply(a.normed.get(), a.codes, a.k.get());
+        w.v.apply(a.normed.get(), a.codes, a.v.get());
+        rotate(a.q.get(), s.heads, s.d_head, a.cosine.get(), a.sine.get(), scale);
+        rotate(a.k.get(), s.kv_heads, s.d_head, a.cosine.get(), a.sine.get(), 1.0f);
+        attend(layer);
+        if (w.o.ternary) quantise(a.mixed.get(), m.q_size(), a.codes);
+        w.o.apply(a.mixed.get(), a.codes, a.normed.get());
+        add(a.x.get(), a.normed.get(), s.d_model);
+        rms_norm(a.x.get(), w.mlp_norm, s.epsilon, a.normed.get());
+        if (w.gate.ternary || w.up.ternary) quantise(a.normed.get(), s.d_model, a.codes);
+        w.gate.apply(a.normed.get(), a.codes, a.gate.get());
+        w.up.apply(a.normed.get(), a.codes, a.up.get());
+        for (int d = 0; d < s.d_mlp; ++d)
+            for (int v = 0; v < kVectors; ++v) {
+                const Vec g = row(a.gate.get(), d)[v];
+                row(a.gate.get(), d)[v] = g / (exponential(-g) + 1.0f) * row(a.up.get(), d)[v];
+            }
+        if (w.down.ternary) quantise(a.gate.get(), s.d_mlp, a.codes);
+        w.down.apply(a.gate.get(), a.codes, a.normed.get());
+        add(a.x.get(), a.normed.get(), s.d_model);
+    }
+    if (!unembed) return;
+    rms_norm(a.x.get(), m.norm, s.epsilon, a.normed.get());
+    if (m.unembedding.ternary) quantise(a.normed.get(), s.d_model, a.codes);
+    m.unembedding.apply(a.normed.get(), a.codes, a.logits.get());
+}
+
+// Scores [slot][lane] become weights e^(score - largest); returns their sums' inverses in `inverse`.
+inline void softmax(float* scores, int slots, Vec* inverse) {
+    Vec largest[kVectors], sum[kVectors];
+    for (int v = 0; v < kVectors; ++v) largest[v] = splat(-INFINITY), sum[v] = Vec{};
+    for (int t = 0; t < slots; ++t)
+        for (int v = 0; v < kVectors; ++v) {
+            const Vec here = row(scores, t)[v];
+            largest[v] = here > largest[v] ? here : largest[v];
+        }
+    for (int t = 0; t < slots; ++t)
+        for (int v = 0; v < kVectors; ++v) {
+            const Vec weight = exponential(row(scores, t)[v] - largest[v]);
+            row(scores, t)[v] = weight;
+            sum[v] += weight;
+        }
+    for (int v = 0; v < kVectors; ++v) inverse[v] = 1.0f / sum[v];
+}
+
+}  // namespace tinyalign

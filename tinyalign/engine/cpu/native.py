@@ -1,0 +1,103 @@
+"""The C interface of the decoder, in ctypes: structures, signatures, and pointers to arrays."""
+
+from __future__ import annotations
+
+from ctypes import (
+    POINTER,
+    Structure,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_uint64,
+    c_void_p,
+)
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinyalign.engine.cpu.build import library
+
+# The order of `Part` in csrc/decoder.cpp.
+PARTS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+UNEMBEDDING = 7
+EMBEDDING, LAST_NORM, COSINES, SINES, ATTENTION_NORM, MLP_NORM = range(6)
+
+
+class Shape(Structure):
+    """`Shape` of csrc/transformer.h."""
+
+    _fields_: ClassVar = [
+        ("layers", c_int32),
+        ("d_model", c_int32),
+        ("heads", c_int32),
+        ("kv_heads", c_int32),
+        ("d_head", c_int32),
+        ("d_mlp", c_int32),
+        ("vocab", c_int32),
+        ("context", c_int32),
+        ("epsilon", c_float),
+    ]
+
+
+class Draw(Structure):
+    """`Draw` of csrc/sampling.h."""
+
+    _fields_: ClassVar = [
+        ("temperature", c_double),
+        ("top_p", c_double),
+        ("top_k", c_int32),
+        ("seed", c_uint64),
+    ]
+
+
+class Job(Structure):
+    """`Job` of csrc/session.h."""
+
+    _fields_: ClassVar = [
+        ("prompts", c_void_p),
+        ("offsets", c_void_p),
+        ("first", c_int64),
+        ("count", c_int64),
+        ("each", c_int64),
+        ("limit", c_int32),
+        ("end", c_int32),
+        ("capacity", c_int32),
+        ("lanes", c_int32),
+        ("draw", Draw),
+        ("tokens", c_void_p),
+        ("lengths", c_void_p),
+        ("status", c_void_p),
+    ]
+
+
+def bound() -> Any:
+    """The compiled library with the signature of every function declared; raises as `build.library` does."""
+    lib = library()
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "ta_instructions": (c_char_p, []),
+        "ta_model": (c_void_p, [POINTER(Shape)]),
+        "ta_model_free": (None, [c_void_p]),
+        "ta_set_vector": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int64]),
+        "ta_set_float": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int, c_int]),
+        "ta_set_ternary": (c_int, [c_void_p, c_int, c_int, c_void_p, c_float, c_int, c_int]),
+        "ta_session": (c_void_p, [c_void_p, POINTER(Job), c_int]),
+        "ta_session_free": (None, [c_void_p]),
+        "ta_run": (c_int, [c_void_p, c_int]),
+        "ta_stop": (None, [c_void_p, c_int64]),
+        "ta_logits": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
+        "ta_integers": (c_int, [c_void_p, c_int, c_int, *[c_void_p] * 4]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(lib, name)
+        function.restype, function.argtypes = result, arguments
+    return lib
+
+
+def address(array: np.ndarray) -> int:
+    """Where a C-ordered array lies; the caller keeps it alive."""
+    if not array.flags["C_CONTIGUOUS"]:
+        raise ValueError("the decoder reads C-ordered arrays only")
+    return array.ctypes.data
