@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tinyalign.common.errors import InputError
 from tinyalign.properties import Outcome, all_properties, get, story_outcome
-from tinyalign.properties.outcome import Verdict
+from tinyalign.properties.outcome import Span, Verdict
 from tinyalign.stories.annotate import annotate
 
 NO = 'Mia wanted to climb the wall. Her dad said, "No, Mia. Do not climb it." '
@@ -86,13 +86,14 @@ def test_outcome(property_id: str, text: str, expected: Verdict) -> None:
 
 
 def test_a_verdict_needs_the_spans_that_back_it() -> None:
-    for verdict, antecedent, decided, message in (
+    wrong: list[tuple[Verdict, Span | None, Span | None, str]] = [
         ("satisfied", (0, 1), None, "deciding span"),
         ("unknown", (0, 1), (1, 2), "deciding span"),
         ("violated", None, (1, 2), "antecedent"),
         ("not applicable", (0, 1), None, "antecedent"),
         ("satisfied", (3, 3), (1, 2), "start < end"),
-    ):
+    ]
+    for verdict, antecedent, decided, message in wrong:
         with pytest.raises(InputError, match=message):
             Outcome(verdict, antecedent, decided)
 

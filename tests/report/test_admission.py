@@ -41,7 +41,7 @@ def contrast(property_id: str, nats: float) -> Contrast:
 
 def test_admission_figure() -> None:
     rows = tuple(AdmissionRow(contrast(key, nats), ()) for key, nats in (("P1", 1.5), ("P2", 0.1)))
-    chart = json.loads(figure(AdmissionTable("m", "0", rows)).to_json())
+    chart = json.loads(str(figure(AdmissionTable("m", "0", rows)).to_json()))
     swap, plain = chart["data"]
     assert plain["y"] == ["P2 follows-instruction", "P1 obeys-prohibition"]
     assert plain["x"] == pytest.approx([0.1, 1.5]) and swap["x"] == pytest.approx([0.1, 1.5])
@@ -51,7 +51,7 @@ def test_admission_figure() -> None:
 
 def test_base_rates_figure() -> None:
     texts = ['Mia ran. Her dad said, "No, Mia. Do not run." Mia listened.', "A bird sang."]
-    chart = json.loads(base_rates_figure(base_rates(texts, [get("P1"), get("P13")])).to_json())
+    chart = json.loads(str(base_rates_figure(base_rates(texts, [get("P1"), get("P13")])).to_json()))
     by_name = {bar["name"]: bar for bar in chart["data"]}
     assert by_name["satisfied"]["x"] == [0.0, 0.5]
     assert by_name["violated"]["x"] == [0.0, 0.0]

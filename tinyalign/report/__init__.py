@@ -1,0 +1,1 @@
+"""Figures and the one-file report: they show numbers that other rooms computed, and compute none."""
