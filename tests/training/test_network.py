@@ -122,3 +122,28 @@ def test_a_foreign_shape_is_refused(tokenizer) -> None:
 def test_bits_are_checked() -> None:
     with pytest.raises(InputError, match="2 bits"):
         StoryNet(SHAPE, 2)
+
+
+def test_a_teacher_gives_its_own_logits(tokenizer) -> None:
+    from transformers import GPTNeoConfig, GPTNeoForCausalLM
+
+    from tinyalign.models.story_model import make_story_model
+    from tinyalign.training.distillation import Teacher, distillation_loss
+
+    torch.manual_seed(4)
+    lean = to_story_model(StoryNet(SHAPE, 16), tokenizer, name="lean", source="a test")
+    config = GPTNeoConfig(
+        vocab_size=300, hidden_size=32, num_layers=2, attention_types=[[["global", "local"], 1]], num_heads=2
+    )
+    other = make_story_model(GPTNeoForCausalLM(config), tokenizer, source="a test", name="other")
+    ids = torch.randint(0, 300, (2, 20))
+    for model in (lean, other):
+        teacher = Teacher(model, tokenizer)
+        with torch.no_grad():
+            expected = model.network(ids).logits.flatten(0, 1)
+        assert torch.allclose(teacher(ids), expected, atol=1e-5)
+        assert not any(p.requires_grad for p in teacher.parameters())
+        # The gradient vanishes where the student agrees with its teacher.
+        logits = expected.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(distillation_loss(logits, expected), logits)
+        assert gradient.abs().max() < 1e-7

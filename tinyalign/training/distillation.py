@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +12,7 @@ from torch.nn import functional
 
 from tinyalign.common.errors import InputError
 from tinyalign.common.seeds import derive_seed
+from tinyalign.training.export import from_story_model, why_not_trainable
 from tinyalign.training.sources import fold_newlines
 
 if TYPE_CHECKING:
@@ -26,7 +28,9 @@ class Teacher(nn.Module):
     (`teacher_stories` in the recipe's data).
     """
 
-    def __init__(self, model: StoryModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(
+        self, model: StoryModel, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__()
         theirs = model.tokenizer.get_vocab() if model.tokenizer is not None else {}
         if theirs != tokenizer.get_vocab():
@@ -34,12 +38,20 @@ class Teacher(nn.Module):
                 f"The teacher {model.name} has {len(theirs)} tokens, not the student's vocabulary: "
                 "set distill_weight to 0 and teacher_stories to learn from stories that it samples."
             )
-        self.network = model.network.eval().requires_grad_(False)
+        # The lean network is faster, and can calculate in the student's dtype.
+        self.lean = not why_not_trainable(model)
+        if self.lean:
+            network = from_story_model(model, 16 if model.bits > 2 else model.bits)
+            network.dtype = dtype
+            self.network: nn.Module = network
+        else:
+            self.network = copy.deepcopy(model.network)
+        self.network.eval().requires_grad_(False)
 
     @torch.no_grad()
     def forward(self, ids: Int[Tensor, "batch pos"]) -> Float[Tensor, "tokens d_vocab"]:
         """The teacher's logits."""
-        return self.network(ids).logits.flatten(0, 1)
+        return self.network(ids) if self.lean else self.network(ids).logits.flatten(0, 1)
 
 
 def language_loss(logits: Tensor, targets: Tensor) -> Float[Tensor, ""]:

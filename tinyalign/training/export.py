@@ -65,7 +65,7 @@ def from_story_model(model: StoryModel, bits: float) -> StoryNet:
     anything but a Llama with multi-head attention, tied embeddings and no biases.
     """
     config = model.network.config
-    reason = _unfit(model)
+    reason = why_not_trainable(model)
     if reason:
         raise InputError(f"Cannot train {model.name}: {reason}.")
     shape = Shape(
@@ -100,7 +100,8 @@ def _latent(trits: Tensor, scale: Tensor, bits: float) -> Tensor:
     return levels * scale / density
 
 
-def _unfit(model: StoryModel) -> str:
+def why_not_trainable(model: StoryModel) -> str:
+    """Why `from_story_model` refuses a model, in words; empty where it does not."""
     config = model.network.config
     if type(model.network).__name__ != "LlamaForCausalLM":
         return f"it is a {type(model.network).__name__}, expected a Llama"

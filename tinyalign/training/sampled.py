@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinyalign.common.errors import InputError
 from tinyalign.common.seeds import derive_seed
-from tinyalign.engine import sample
+from tinyalign.engine import Story, sample
 from tinyalign.statistics.binomial import clopper_pearson
 from tinyalign.statistics.interval import Interval
 
@@ -71,7 +71,15 @@ def sampled_stories(model: StoryModel, n: int, seed: int) -> list[SampledStory]:
         temperature=TEMPERATURE,
         seed=derive_seed("eval samples", seed),
     )
-    return [SampledStory(story.prompt + story.text, story.stopped == "end") for story in drawn]
+    return [_cut(model, story) for story in drawn]
+
+
+def _cut(model: StoryModel, story: Story) -> SampledStory:
+    """The story up to its end; some models (llama2.c's) part stories by the token that begins them."""
+    if model.bos_id in story.tokens:
+        kept = list(story.tokens[: story.tokens.index(model.bos_id)])
+        return SampledStory(story.prompt + model.decode(kept), True)
+    return SampledStory(story.prompt + story.text, story.stopped == "end")
 
 
 def sample_quality(model: StoryModel, n: int, seed: int) -> SampleQuality:

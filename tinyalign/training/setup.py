@@ -89,7 +89,8 @@ def prepare(recipe: Recipe, runs: str | Path, *, device: str | None = None, own:
             f"The tokenizer has {len(tokenizer)} tokens but the network {net.shape.d_vocab}: set d_vocab."
         )
     net.to(target)
-    distils = teacher is not None and recipe.distill_weight > 0 and not recipe.data.teacher_stories
+    by_logits = recipe.distill_weight > 0 and not recipe.data.teacher_stories
+    distilled = teacher if by_logits else None
     schedule = recipe.schedule
     stream = TokenStream(
         encode_stories(tokenizer, corpus.texts),
@@ -103,7 +104,7 @@ def prepare(recipe: Recipe, runs: str | Path, *, device: str | None = None, own:
         net=net,
         tokenizer=tokenizer,
         stream=stream,
-        teacher=Teacher(teacher, tokenizer).to(target) if distils and teacher is not None else None,
+        teacher=Teacher(distilled, tokenizer, net.dtype).to(target) if distilled is not None else None,
         held_out=tuple(held_out),
         corpus=corpus,
         device=target,
