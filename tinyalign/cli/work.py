@@ -29,6 +29,8 @@ def sample(
     top_p: Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this share.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End a story at this string (repeatable).")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Tokenizer file.")] = None,
+    backend: Annotated[str, typer.Option(help="auto, torch, or cpu (compiled C++).")] = "auto",
+    threads: Annotated[int, typer.Option(help="Threads of the cpu backend.")] = 1,
     json: JsonFlag = False,
 ) -> None:
     """Sample stories that continue a prompt."""
@@ -46,6 +48,8 @@ def sample(
         top_p=top_p,
         stop=stop or (),
         seed=seed,
+        backend=backend,
+        threads=threads,
     )
     if json:
         print_json(

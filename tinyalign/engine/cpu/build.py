@@ -43,12 +43,24 @@ def library() -> ctypes.CDLL:
     return _library(os.environ.get("CXX", ""), os.environ.get(MARCH_VARIABLE, "native"), str(cache_folder()))
 
 
+def supports(march: str) -> bool:
+    """Whether this processor has the instructions of `native` or an x86-64 level such as `x86-64-v3`."""
+    needed = {"native": set(), "x86-64": set(), "x86-64-v3": {"avx2", "fma", "bmi2"}}
+    needed["x86-64-v4"] = needed["x86-64-v3"] | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+    return march in needed and needed[march] <= set(_processor().split())
+
+
 @functools.lru_cache(maxsize=8)
 def _library(compiler: str, march: str, folder: str) -> ctypes.CDLL:
     if platform.machine() not in _PROCESSORS:
         raise InputError(
             f"The CPU backend has never run on a {platform.machine()} processor, only on x86_64: use "
             "backend='torch'."
+        )
+    if not supports(march):
+        raise InputError(
+            f"{MARCH_VARIABLE} asks for {march!r}, which is unknown or has instructions that this processor "
+            "lacks: use native, x86-64, x86-64-v3 or x86-64-v4."
         )
     command = _compiler(compiler)
     target = Path(folder) / f"decoder-{_key(command, march)}.so"
