@@ -75,8 +75,8 @@ def measure(contestants: dict[str, Callable[[], int]], rounds: int) -> list[Meas
     return found
 
 
-def contestants(model: StoryModel, stories: int, small: int) -> dict[str, Callable[[], int]]:
-    """The CPU backend first (`stories` stories), torch and Hugging Face at two batch sizes.
+def contestants(model: StoryModel, stories: int, batches: list[int]) -> dict[str, Callable[[], int]]:
+    """The CPU backend first (`stories` stories), torch and Hugging Face at each of `batches`.
 
     A ternary model also runs with the same weights as float matrices on the CPU backend.
     """
@@ -101,7 +101,7 @@ def contestants(model: StoryModel, stories: int, small: int) -> dict[str, Callab
     if model.bits < 16:
         plain = _float_copy(model)
         runs["cpu backend, float weights"] = lambda: ours(plain, stories, "cpu", stories)
-    for batch in (64, small):
+    for batch in batches:
         runs[f"torch backend, batch {batch}"] = lambda batch=batch: ours(model, batch, "torch", batch)
         runs[f"Hugging Face generate, batch {batch}"] = lambda batch=batch: hugging_face(batch)
     return runs
@@ -123,12 +123,12 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--stories", type=int, default=256)
-    parser.add_argument("--large-batch", type=int, default=512)
+    parser.add_argument("--batches", type=int, nargs="*", default=[64, 512], help="of torch and Hugging Face")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     model = load(chosen.model)
-    found = measure(contestants(model, chosen.stories, chosen.large_batch), chosen.rounds)
+    found = measure(contestants(model, chosen.stories, chosen.batches), chosen.rounds)
     load_average = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     instructions = CpuModel(model).instructions
     if chosen.json:
