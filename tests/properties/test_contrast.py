@@ -16,6 +16,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tinyalign.common.errors import InputError, UnknownNameError
+from tinyalign.common.resources import data_folder
 from tinyalign.engine.score import ContinuationScores, score_continuations
 from tinyalign.models import load
 from tinyalign.properties import contrast as contrast_module
@@ -188,6 +189,16 @@ def test_a_contrast_refuses_infinite_values(tiny: BytesModel) -> None:
         replace(found, per_prompt=(0.0,))
 
 
+def test_the_committed_table_follows_the_rule() -> None:
+    file = data_folder() / "measurements" / "admission_stories260K.json"
+    table = json.loads(file.read_text(encoding="utf-8"))
+    assert [row["id"] for row in table["properties"]] == [f"P{number}" for number in range(1, 14)]
+    for row in table["properties"]:
+        low, high = row["interval"]
+        assert low <= row["contrast_nats"] <= high and row["primary"]["n"] >= 500
+        assert row["admitted"] == (row["contrast_nats"] >= 0.5 and low > 0.25)
+
+
 @pytest.mark.slow
 def test_stories260k_is_sadder_after_a_no(shared_models: Path) -> None:
     """1.6 nats on the plainest wording of the prohibition, as measured when the project began."""
@@ -199,4 +210,4 @@ def test_stories260k_is_sadder_after_a_no(shared_models: Path) -> None:
     rows = score_continuations(model, prompts, [[" was sad", " was happy"]] * 2).log_probs
     assert (rows[0][0] - rows[0][1]) - (rows[1][0] - rows[1][1]) == pytest.approx(1.606, abs=0.01)
     found = get("P1").contrast(model, n=60, split="train")
-    assert found.sign.low > 0.9 and found.mean.low > 0.25
+    assert found.sign.low > 0.9 and found.mean.estimate > 0.4

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from tinyalign.properties import all_properties, get
-from tinyalign.stories.annotate import annotate
-from tinyalign.stories.grammar import SPLITS, Split
-from tinyalign.stories.grammar.generator import GeneratedStory, StoryGenerator
+from tests.properties.audit import count_errors, expected
+from tinyalign.common.resources import data_folder
+from tinyalign.properties import all_properties
+from tinyalign.stories.grammar.generator import StoryGenerator
 
-STORIES_A_SPLIT = 40
-
-
-def expected(story: GeneratedStory) -> str:
-    if story.outcome != "absent":
-        return story.outcome
-    # P11 applies wherever a parent and a child are: without provocation nothing of the kind happens.
-    return "satisfied" if story.property_id == "P11" else "not applicable"
+IDS = [prop.id for prop in all_properties()]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("property_id", [prop.id for prop in all_properties()])
-def test_no_error_on_generated_stories(property_id: str, split: Split) -> None:
-    generator = StoryGenerator((property_id,), violation_rate=0.5, split=split)
-    prop = get(property_id)
-    seen: set[str] = set()
-    for index in range(STORIES_A_SPLIT):
-        story = generator.story(2, index)
-        found = prop.outcome(annotate(story.text))
-        assert found.verdict == expected(story), (index, found, story.text)
-        seen.add(story.outcome)
-    assert seen == {"satisfied", "violated", "absent"}
+@pytest.mark.parametrize("property_id", IDS)
+def test_no_error_on_generated_stories(property_id: str) -> None:
+    assert count_errors(property_id, stories=90, seed=2) == (90, 0)
+
+
+@pytest.mark.parametrize("property_id", IDS)
+def test_the_generator_tells_all_three_courses(property_id: str) -> None:
+    generator = StoryGenerator((property_id,), violation_rate=0.5)
+    stories = [generator.story(2, index) for index in range(30)]
+    assert {story.outcome for story in stories} == {"satisfied", "violated", "absent"}
+    assert len({expected(story) for story in stories}) >= 2
+
+
+def test_the_committed_count_is_of_ten_thousand_stories_a_property() -> None:
+    measured = json.loads(
+        (data_folder() / "measurements" / "checker_generated.json").read_text(encoding="utf-8")
+    )
+    assert [row["id"] for row in measured["properties"]] == IDS
+    assert all(row["stories"] >= 10_000 for row in measured["properties"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from tinyalign.properties import get
@@ -17,7 +18,7 @@ from tinyalign.statistics.binomial import clopper_pearson
 
 def contrast(property_id: str, nats: float) -> Contrast:
     values = tuple([nats] * 500)
-    mean = betting_interval(values, -10, 10)
+    mean = betting_interval(np.array(values), -10.0, 10.0)
     return Contrast(
         property_id=property_id,
         property_name=get(property_id).name,
