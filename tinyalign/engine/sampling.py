@@ -89,6 +89,8 @@ def sample(
 
     Story i draws its token at position p with the Philox number of (seed, i, p), so it does not depend on
     batch size, order, backend or threads, up to floating-point ties between tokens.
+    Between backends a ternary model's story parts more often: rounding activations to int8 turns a last bit
+    into a whole code.
 
     `backend` is "cpu", the fused C++ decoder of `tinyalign.engine.cpu` (float32 Llama models on the CPU,
     `threads` blocks of at most 32 stories), "torch", or "auto": the first where it serves the model,
