@@ -106,7 +106,8 @@ def _followed(story: Story, occasion: Occasion, topics: list[Topic]) -> Iterator
             yield cue("violated", event, story, "did not do it")
         elif event.lemma == "move" and not_done(event):
             yield cue("violated", event, story, "did not move")
-        elif about and done(event):
+        elif about and done(event) and not near_words(story, event, r"sad\b|with tears|without a smile"):
+            # Going to bed in tears at the story's end is no late obedience.
             yield cue("satisfied", event, story, "did it")
         elif event.lemma in HEED | {"nod", "agree"} and done(event):
             yield cue("satisfied", event, story, event.lemma)
