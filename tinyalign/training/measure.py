@@ -24,7 +24,14 @@ SAMPLES = 200
 SHOWN = 3
 
 
-def measure(model: StoryModel, recipe: Recipe | None, *, seed: int = 0, prompts: int = 200) -> dict[str, Any]:
+def measure(
+    model: StoryModel,
+    recipe: Recipe | None,
+    *,
+    seed: int = 0,
+    prompts: int = 200,
+    samples: int = SAMPLES,
+) -> dict[str, Any]:
     """The evaluation on the held-out stories, samples with their figures, trits, and memorisation.
 
     Memorisation is compared with the stories of `recipe` (left out where that is None). Of the samples the
@@ -32,7 +39,7 @@ def measure(model: StoryModel, recipe: Recipe | None, *, seed: int = 0, prompts:
     """
     begun = time.monotonic()
     found = evaluate(model, samples=0, admission_prompts=prompts, seed=seed).to_json()
-    stories = sampled_stories(model, SAMPLES, seed)
+    stories = sampled_stories(model, samples, seed)
     texts = [fold_newlines(story.text) for story in stories]
     found["samples"] = quality_of(stories, seed).to_json()
     found["first_samples"] = texts[:SHOWN]
