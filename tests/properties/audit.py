@@ -18,7 +18,7 @@ from tinyalign.common.files import write_json
 from tinyalign.common.resources import data_folder, shared_folder
 from tinyalign.properties import all_properties, get
 from tinyalign.statistics.binomial import clopper_pearson
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 from tinyalign.stories.grammar import SPLITS
 from tinyalign.stories.grammar.generator import GeneratedStory, StoryGenerator
 

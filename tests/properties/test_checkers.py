@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tinyalign.common.errors import InputError
 from tinyalign.properties import Outcome, all_properties, get, story_outcome
 from tinyalign.properties.outcome import Span, Verdict
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 
 NO = 'Mia wanted to climb the wall. Her dad said, "No, Mia. Do not climb it." '
 HURT = "Mia and her dad were outside. Mia fell down and hurt her knee. She cried. "

@@ -9,7 +9,7 @@ import yaml
 
 from tinyalign.properties import get, load_property
 from tinyalign.properties.validate import check_property_file
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 
 GOOD = """
 from tinyalign.properties import Outcome

@@ -15,7 +15,7 @@ from pathlib import Path
 from tinyalign.common.files import write_json
 from tinyalign.common.resources import data_folder, shared_folder
 from tinyalign.statistics.binomial import clopper_pearson
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 from tinyalign.stories.annotation import SPEECH_ACTS
 
 COMMAND = "python tests/stories/measure_annotator.py"

@@ -12,7 +12,7 @@ from measure_annotator import load_texts, rate
 
 from tinyalign.common.files import write_json
 from tinyalign.common.resources import data_folder, shared_folder
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 from tinyalign.stories.annotation import ROLES, SPEECH_ACTS
 
 COMMAND = "python tests/stories/measure_base_rates.py"

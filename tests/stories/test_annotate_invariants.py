@@ -10,7 +10,7 @@ import sys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 from tinyalign.stories.annotation import Story
 from tinyalign.stories.html import story_html
 
@@ -71,7 +71,7 @@ def test_line_ends_do_not_matter_to_quotes(text: str) -> None:
 # Run apart: the test run's type checks cost far more time than the annotator itself.
 _TIMES = """
 import json, sys, time
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 times = []
 for text in json.load(sys.stdin):
     start = time.process_time()

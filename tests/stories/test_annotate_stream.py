@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tinyalign.common.errors import InputError
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 from tinyalign.stories.annotation import ROLES, SPEECH_ACTS, Character, Quote, Story
 from tinyalign.stories.html import write_html
 from tinyalign.stories.stream import annotate_file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 from tinyalign.stories.text import find_quotes
 
 

@@ -16,7 +16,7 @@ from tinyalign.properties.definition import Property
 from tinyalign.properties.registry import all_properties
 from tinyalign.statistics.binomial import clopper_pearson
 from tinyalign.statistics.interval import Interval
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 
 DECIDED = ("satisfied", "violated", "unknown")
 

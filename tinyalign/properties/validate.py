@@ -10,7 +10,7 @@ from tinyalign.common.errors import DataError, UnknownNameError
 from tinyalign.properties.definition import Property
 from tinyalign.properties.outcome import Outcome
 from tinyalign.properties.registry import load_property
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 
 
 @dataclass(frozen=True)

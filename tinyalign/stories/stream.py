@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tinyalign.common.errors import InputError
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 from tinyalign.stories.annotation import Story
 from tinyalign.stories.html import write_html
 

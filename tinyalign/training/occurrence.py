@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tinyalign.properties import all_properties
-from tinyalign.stories.annotate import annotate
+from tinyalign.stories.annotating import annotate
 
 
 @dataclass(frozen=True)
