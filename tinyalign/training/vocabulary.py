@@ -66,6 +66,8 @@ def encode_stories(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> 
         )
     found: list[np.ndarray] = []
     for begin in range(0, len(texts), 1000):
-        encoded = tokenizer(list(texts[begin : begin + 1000]), add_special_tokens=False)["input_ids"]
+        part = list(texts[begin : begin + 1000])
+        # Stories longer than the context are cut by the packing: no warning about them.
+        encoded = tokenizer(part, add_special_tokens=False, verbose=False)["input_ids"]
         found += [np.array([end, *ids], dtype=np.int32) for ids in encoded]
     return found
