@@ -58,7 +58,11 @@ def test_a_layer_that_computes_nothing_is_caught(monkeypatch: pytest.MonkeyPatch
 def test_decoding_contestants_must_agree(shared_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tinyalign.load(shared_models / "stories260K.bin")
     result = bench_decode(model, stories=3, tokens=8, rounds=3)
-    assert [t.name for t in result.timed] == ["Hugging Face generate", "tinyalign, torch"]
+    assert [t.name for t in result.timed] == [
+        "Hugging Face generate",
+        "tinyalign, torch",
+        "tinyalign, cpu",
+    ]
     monkeypatch.setattr("tinyalign.engine.sampling.choose", lambda logits, *_: logits.argmin(1).numpy())
     with pytest.raises(CheckpointError, match="disagrees"):
         bench_decode(model, stories=3, tokens=8, rounds=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from tinyalign.bench.timing import Timed, contest
 from tinyalign.common.errors import CheckpointError
 from tinyalign.engine import sample
+from tinyalign.engine.cpu.weights import refusal
 from tinyalign.models import StoryModel
 
 PROMPT = "Once upon a time"
@@ -34,16 +36,27 @@ class DecodeResult:
 def bench_decode(model: StoryModel, *, stories: int = 64, tokens: int = 64, rounds: int = 3) -> DecodeResult:
     """Time greedy decoding of `stories` copies of one prompt, `tokens` new tokens each.
 
-    Greedy, so that every contestant must give the same tokens; stories that end early are not compared past
-    their end. Raises `CheckpointError` when the contestants disagree.
+    Greedy, so that every contestant must give the same tokens (of a ternary model: the same opening);
+    stories that end early are not compared past their end. Raises `CheckpointError` when they disagree.
     """
     ids = torch.tensor([model.encode(PROMPT)] * stories, device=model.device)
     results: dict[str, list[list[int]]] = {}
     network: Any = model.network
 
-    def ours() -> None:
-        drawn = sample(model, PROMPT, n=stories, max_new_tokens=tokens, temperature=0.0, batch_size=stories)
-        results["tinyalign, torch"] = [list(story.tokens) for story in drawn]
+    def ours(backend: str) -> Callable[[], None]:
+        def run() -> None:
+            drawn = sample(
+                model,
+                PROMPT,
+                n=stories,
+                max_new_tokens=tokens,
+                temperature=0.0,
+                batch_size=stories,
+                backend=backend,
+            )
+            results[f"tinyalign, {backend}"] = [list(story.tokens) for story in drawn]
+
+        return run
 
     def hugging_face() -> None:
         with torch.no_grad():
@@ -52,12 +65,18 @@ def bench_decode(model: StoryModel, *, stories: int = 64, tokens: int = 64, roun
             )
         results["Hugging Face generate"] = new[:, ids.shape[1] :].tolist()
 
-    timed = contest(
-        {"Hugging Face generate": hugging_face, "tinyalign, torch": ours},
-        baseline="Hugging Face generate",
-        rounds=rounds,
-    )
-    for theirs, mine in zip(*results.values(), strict=True):
-        if theirs[: len(mine)] != mine:
-            raise CheckpointError("Greedy decoding disagrees between the sampler and Hugging Face.")
+    contestants = {"Hugging Face generate": hugging_face, "tinyalign, torch": ours("torch")}
+    if refusal(model) is None:
+        contestants["tinyalign, cpu"] = ours("cpu")
+    timed = contest(contestants, baseline="Hugging Face generate", rounds=rounds)
+    expected = results.pop("Hugging Face generate")
+    for name, found in results.items():
+        same = [mine == theirs[: len(mine)] for theirs, mine in zip(expected, found, strict=True)]
+        # On a ternary model an int8 activation on the edge between two steps may fall to either side, after
+        # which two right decoders part: there the opening must agree, elsewhere everything.
+        opening = [mine[:8] == theirs[:8] for theirs, mine in zip(expected, found, strict=True)]
+        if not all(same if model.bits > 2 else opening):
+            raise CheckpointError(
+                f"Greedy decoding disagrees between {name} and Hugging Face on {model.name}: one is wrong."
+            )
     return DecodeResult(model.name, stories, tokens, timed)
