@@ -60,8 +60,14 @@ def bench_decode(model: StoryModel, *, stories: int = 64, tokens: int = 64, roun
 
     def hugging_face() -> None:
         with torch.no_grad():
+            # Stories may begin with the token that also pads, which generate would otherwise mask out.
             new = network.generate(
-                ids, max_new_tokens=tokens, do_sample=False, eos_token_id=None, pad_token_id=0
+                ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=tokens,
+                do_sample=False,
+                eos_token_id=None,
+                pad_token_id=0,
             )
         results["Hugging Face generate"] = new[:, ids.shape[1] :].tolist()
 

@@ -63,6 +63,9 @@ def atomic_folder(target: str | Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o777 & ~umask)
+        for written in temporary.rglob("*"):
+            # Some writers make files that only their owner may read.
+            written.chmod((0o777 if written.is_dir() else 0o666) & ~umask)
         if target.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
             target.replace(old / "old")
