@@ -1,0 +1,1 @@
+"""Arguments: trees of claims whose leaves are re-run as tests on the weights."""

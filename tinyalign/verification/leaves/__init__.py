@@ -1,0 +1,1 @@
+"""The leaf kinds of a standard argument; importing this package registers them."""
