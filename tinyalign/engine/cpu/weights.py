@@ -15,6 +15,7 @@ from transformers.models.llama import modeling_llama
 
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.engine.cpu import native
+from tinyalign.engine.rotary import network_tables
 from tinyalign.models import StoryModel
 from tinyalign.ternary import TernaryLinear
 
@@ -172,12 +173,10 @@ class CpuModel:
         base = network.model
         self._vector(native.EMBEDDING, 0, base.embed_tokens.weight)
         self._vector(native.LAST_NORM, 0, base.norm.weight)
-        positions = torch.arange(self.context)[None]
-        with torch.no_grad():
-            cosines, sines = base.rotary_emb(base.norm.weight[None], positions)
-        half = cosines.shape[-1] // 2
-        self._vector(native.COSINES, 0, cosines[0, :, :half])
-        self._vector(native.SINES, 0, sines[0, :, :half])
+        theta = float(network.config.rope_parameters["rope_theta"])
+        tables = network_tables(base.rotary_emb, theta, network.config.head_dim, self.context)
+        self._vector(native.COSINES, 0, torch.from_numpy(tables[0]))
+        self._vector(native.SINES, 0, torch.from_numpy(tables[1]))
         for number, layer in enumerate(base.layers):
             self._vector(native.ATTENTION_NORM, number, layer.input_layernorm.weight)
             self._vector(native.MLP_NORM, number, layer.post_attention_layernorm.weight)
