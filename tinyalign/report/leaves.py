@@ -1,0 +1,111 @@
+"""One section a leaf: claim, result, number line, facts, figures, counterexamples, all other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from tinyalign.report.figures import FIGURE_KINDS, details_figures
+from tinyalign.report.listing import facts, shown, table
+from tinyalign.report.markup import Html, each, fragment, tag
+from tinyalign.report.marks import badge, icon, look
+from tinyalign.report.number_line import estimate_words, figure, requirement
+from tinyalign.report.numbers import number
+from tinyalign.report.reading import Document, Node, Result
+from tinyalign.report.stories import Room, counterexamples
+
+# Where a leaf's details say what its rows were drawn from.
+_DATA_KEYS = ("data", "prompts", "identity")
+
+
+def leaves(document: Document, room: Room) -> Html:
+    """Every leaf in the order of the tree."""
+    parents = {child.anchor: node for node in document.tree.walk() for child in node.children}
+    return each(_leaf(leaf, parents.get(leaf.anchor), room) for leaf in document.leaves)
+
+
+def _leaf(leaf: Node, parent: Node | None, room: Room) -> Html:
+    result = leaf.result
+    role = "tests the doubt" if parent and parent.kind == "defeater" else "supports"
+    crumb = tag("p", f"{role} {parent.id}: {parent.text}", class_="crumb") if parent else None
+    heading = f"title-{leaf.anchor}"
+    head = tag(
+        "header",
+        icon("leaf", leaf.status),
+        tag("h3", f"{leaf.id} ", tag("span", leaf.text), " ", badge(leaf.status), id=heading),
+        crumb,
+    )
+    body = tag("p", "This leaf was not run.") if result is None else _result(leaf, result, room)
+    return tag(
+        "article", head, body, class_=f"leaf {look(leaf.status).css}", id=leaf.anchor, aria_labelledby=heading
+    )
+
+
+def _result(leaf: Node, result: Result, room: Room) -> Html:
+    line = figure(result)
+    caption = "Dot and bar: estimate and interval. Dashed: the margin. Shaded: where the claim holds."
+    drawn = tag("figure", line, tag("figcaption", caption)) if line else None
+    numbers = _facts(result)
+    main = tag("div", drawn, numbers, class_="split result") if drawn else numbers
+    incomplete = None
+    if not result.complete:
+        incomplete = tag(
+            "p", tag("strong", "Incomplete:"), " the budget ended before all samples were drawn."
+        )
+    figures = details_figures(result.details, f"verdict.tree, leaf {leaf.id!r}, details")
+    others = {
+        key: value
+        for key, value in result.details.items()
+        if key.rsplit("_", 1)[-1] not in FIGURE_KINDS and key not in _DATA_KEYS
+    }
+    return fragment(
+        tag("p", result.summary) if result.summary else None,
+        incomplete,
+        main,
+        tag(
+            "div", *(tag("figure", image, tag("figcaption", words)) for words, image in figures),
+            class_="split pair",
+        ) if figures else None,
+        counterexamples(result.counterexamples, room),
+        tag("details", tag("summary", "All other numbers of this leaf"), table(others)) if others else None,
+    )  # fmt: skip
+
+
+def _facts(result: Result) -> Html:
+    return facts(
+        [
+            ("Estimate", estimate_words(result) or "a yes-or-no check"),
+            ("Needs", requirement(result)),
+            ("Samples", number(float(result.n)) if result.n else None),
+            ("Error allowed", _chance(result.alpha)),
+            ("p-value", _chance(result.p_value)),
+            ("e-value", number(result.e_value) if result.e_value is not None else None),
+            ("Kind", result.kind),
+            *_data(result.details),
+        ]
+    )
+
+
+def _data(details: Mapping[str, object]) -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for key in _DATA_KEYS:
+        value = details.get(key)
+        if isinstance(value, Mapping):
+            known = cast(Mapping[str, object], value)
+            rows.append(
+                (
+                    "Data",
+                    each(
+                        tag("div", f"{name}: ".replace("_", " "), shown(one)) for name, one in known.items()
+                    ),
+                )
+            )
+        elif value is not None:
+            rows.append(("Data", shown(value)))
+    return rows
+
+
+def _chance(value: float | None) -> str | None:
+    if value is None:
+        return None
+    return "below 1e−6" if 0 <= value < 1e-6 else number(value, digits=2)

@@ -1,0 +1,65 @@
+"""Numbers as people read them. Nothing is computed: a number is only rounded, never below what tells it apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+MISSING = "–"
+_SHARES = frozenset({"share", "rate", "probability", "fraction", "proportion"})
+_MOST_DIGITS = 7
+
+
+def is_share(unit: str) -> bool:
+    """Whether values of `unit` ("share", "share of prompts", "rate", ...) are shown as percentages."""
+    return unit.split(" ", 1)[0] in _SHARES
+
+
+def unit_words(unit: str) -> str:
+    """What follows a shown number: " nats", " of prompts" (for "share of prompts"), or nothing."""
+    words = unit.split(" ", 1)[1] if is_share(unit) and " " in unit else "" if is_share(unit) else unit
+    return f" {words}" if words else ""
+
+
+def number(value: float | None, unit: str = "", digits: int = 3) -> str:
+    """`value` at `digits` significant digits (whole numbers in full), as a percentage for shares."""
+    if value is None:
+        return MISSING
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    written = _percent(value, digits) if is_share(unit) else _plain(value, digits)
+    return written.replace("-", "−", 1) if written.startswith("-") else written
+
+
+def together(values: Sequence[float | None], unit: str = "") -> list[str]:
+    """The values with as many digits as it takes for different ones to look different."""
+    different = len({value for value in values if value is not None})
+    shown: list[str] = []
+    for digits in range(3, _MOST_DIGITS + 1):
+        shown = [number(value, unit, digits) for value in values]
+        looks = {look for look, value in zip(shown, values, strict=True) if value is not None}
+        if len(looks) >= different:
+            break
+    return shown
+
+
+def _percent(value: float, digits: int) -> str:
+    for decimals in range(digits - 2, _MOST_DIGITS):
+        written = f"{value * 100:.{decimals}f}"
+        # 99.97% is not 100%, and 0.02% is not 0%.
+        if float(written) not in (0.0, 100.0) or value in (0.0, 1.0):
+            return f"{_trimmed(written)}%"
+    return f"{value * 100:.2g}%"
+
+
+def _plain(value: float, digits: int) -> str:
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    size = math.floor(math.log10(abs(value)))
+    if size < -4 or size >= 15:
+        return f"{value:.{digits - 1}e}"
+    return _trimmed(f"{value:,.{max(0, digits - 1 - size)}f}")
+
+
+def _trimmed(written: str) -> str:
+    return written.rstrip("0").rstrip(".") if "." in written else written
