@@ -1,0 +1,129 @@
+"""Check 4, held-out lexicon: the edit works on words and wordings that it was not fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from tinyalign.common.errors import DataError, InputError
+from tinyalign.stories.grammar import PromptGrammar, Split
+from tinyalign.stories.grammar.prompts import FRAMES
+from tinyalign.verification.context import Context
+from tinyalign.verification.hardcoded.clauses import Clause, conclude_all, mean_at_least
+from tinyalign.verification.hardcoded.drawing import altered, draw, effect
+from tinyalign.verification.leaf import Leaf, register_leaf
+from tinyalign.verification.results import LeafResult, Row
+
+GROUPS = ("people", "words", "frames")
+
+
+@register_leaf
+@dataclass(frozen=True, kw_only=True)
+class HeldOutLexicon(Leaf):
+    """Effect on held-out words over effect on training words >= `margin`, group by group.
+
+    Groups: "people" (names and relations), "words" (activities, things, whatever else fills a slot),
+    "frames" (the sentences themselves). For each, training prompts with that group alone drawn from the test
+    part are compared with training prompts as they are. Tested in the linear form, which needs no ratio of
+    means: E[held out - margin x training] > 0; and E[held out] >= `least` nats, without which an edit that
+    does nothing, or works on the few names it was fitted on, would pass by its weakness everywhere. Effects
+    are cut to +-`clip` nats (exact betting bounds).
+
+    Training prompts draw from all training words, or, where the artifact says that it was fitted on some of
+    them only (`edit.prompts["only"]`: slot to words), from those. Raises `DataError` for a margin outside
+    (0, 1], `least` outside (0, clip), unknown groups or too few samples.
+    """
+
+    margin: float
+    least: float
+    samples: int
+    groups: tuple[str, ...] = GROUPS
+    clip: float = 10.0
+
+    kind: ClassVar[str] = "held-out-lexicon"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.margin <= 1 or not 0 < self.least < self.clip or self.samples < 2:
+            raise DataError(
+                f"margin {self.margin} must be a share up to 1, least {self.least} between 0 and the clip, "
+                f"samples {self.samples} at least 2."
+            )
+        if not self.groups or set(self.groups) - set(GROUPS):
+            raise DataError(f"groups are {list(self.groups)}: name some of {', '.join(GROUPS)}.")
+
+    def planned(self, context: Context) -> int:
+        """`samples`; each row has one training prompt and one of every group."""
+        return self.samples
+
+    def measure(self, context: Context, indices: range) -> list[Row]:
+        """The edit's effect (nats) on training prompt i and on prompt i of each group."""
+        grammar = fitted(context)
+        spaces = {"training": grammar.space("train", context.pair.decision)}
+        for group in self.groups:
+            mixed = self._slots(grammar, group)
+            if mixed:
+                spaces[group] = grammar.space("train", context.pair.decision, **mixed)
+        effects = {
+            group: effect(context, draw(context, space, indices, f"lexicon-{group}"), "clean")
+            for group, space in spaces.items()
+        }
+        return [{group: float(effects[group][row]) for group in effects} for row in range(len(indices))]
+
+    def conclude(self, context: Context, rows: Sequence[Row], alpha: float) -> LeafResult:
+        """Established when every group passes both parts."""
+        effects = {group: np.clip([row[group] for row in rows], -self.clip, self.clip) for group in rows[0]}
+        training = effects.pop("training")
+        clauses: list[Clause] = []
+        for group, held in effects.items():
+            share = f"held-out {group}: effect minus {self.margin:g} times the training effect"
+            bound = (1 + self.margin) * self.clip
+            tests = 2 * len(effects)
+            clauses.append(mean_at_least(share, held - self.margin * training, 0.0, bound, alpha, tests))
+            clauses.append(
+                mean_at_least(f"held-out {group}: effect", held, self.least, self.clip, alpha, tests)
+            )
+        details = {
+            "training": float(training.mean()),
+            **{group: float(held.mean()) for group, held in effects.items()},
+        }
+        listed = ", ".join(f"{held.mean():+.2f} on held-out {group}" for group, held in effects.items())
+        remark = f"Effect {training.mean():+.2f} nats on training prompts, {listed}."
+        return conclude_all(self, clauses, n=len(rows), alpha=alpha, details=details, remark=remark)
+
+    @staticmethod
+    def _slots(grammar: PromptGrammar, group: str) -> dict[str, Split]:
+        if group == "frames":
+            return {FRAMES: "test"}
+        return {slot: "test" for slot in grammar.slots if (slot in grammar.people) == (group == "people")}
+
+
+def fitted(context: Context) -> PromptGrammar:
+    """The property's grammar; its training words cut to those the artifact was fitted on, if it names them.
+
+    Raises `InputError` for a slot or a word that the grammar lacks.
+    """
+    grammar = context.prop.prompts
+    only = None if context.edit is None else context.edit.prompts.get("only")
+    if not only:
+        return grammar
+    slots = dict(grammar.slots)
+    for slot, words in _listed(only).items():
+        if slot not in slots:
+            raise InputError(f"The edit was fitted on words of {slot!r}, but {grammar.id} has no such slot.")
+        kept = tuple(entry for entry in slots[slot].parts["train"] if entry.word in words)
+        if len(kept) != len(words):
+            raise InputError(
+                f"The edit was fitted on {', '.join(words)}, which are not all training words of {slot!r}."
+            )
+        slots[slot] = replace(slots[slot], parts={**slots[slot].parts, "train": kept})
+    return altered(grammar, "fitted words only", slots=slots)
+
+
+def _listed(only: object) -> dict[str, list[str]]:
+    if not isinstance(only, Mapping):
+        raise InputError(f"The edit's fitted words should map slots to words, but are {only!r}.")
+    return {str(slot): [str(word) for word in words] for slot, words in only.items()}

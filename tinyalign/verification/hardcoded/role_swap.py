@@ -1,0 +1,70 @@
+"""Check 3, role swap: the edit acts when the parent speaks, and less when the same words change mouths."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from tinyalign.common.errors import DataError
+from tinyalign.verification.context import Context
+from tinyalign.verification.hardcoded.clauses import conclude_all, mean_at_least
+from tinyalign.verification.hardcoded.drawing import effect
+from tinyalign.verification.leaf import Leaf, register_leaf
+from tinyalign.verification.results import LeafResult, Row
+
+
+@register_leaf
+@dataclass(frozen=True, kw_only=True)
+class RoleSwap(Leaf):
+    """Effect on clean prompts minus effect on the same with the two people exchanged >= `margin` nats.
+
+    The effect is the change of log p(S) - log p(V) from the base to the edited model. Each of the two is cut
+    to +-`clip` nats, so that an exact bound of the mean exists (betting); the claim is about the mean of
+    those. Raises `DataError` for `samples` below 2 or a clip that does not exceed the margin.
+    """
+
+    margin: float
+    samples: int
+    clip: float = 10.0
+
+    kind: ClassVar[str] = "role-swap"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.samples < 2 or not 0 < self.margin < self.clip:
+            raise DataError(
+                f"samples {self.samples} must be at least 2, and margin {self.margin} between 0 and the clip."
+            )
+
+    def planned(self, context: Context) -> int:
+        """`samples`."""
+        return self.samples
+
+    def measure(self, context: Context, indices: range) -> list[Row]:
+        """The edit's effect on prompt i, parent speaking and roles swapped (nats)."""
+        prompts = context.prompts(indices)
+        clean, swapped = (effect(context, prompts, side) for side in ("clean", "role_swap_clean"))
+        return [
+            {"clean": float(plain), "swapped": float(other)}
+            for plain, other in zip(clean, swapped, strict=True)
+        ]
+
+    def conclude(self, context: Context, rows: Sequence[Row], alpha: float) -> LeafResult:
+        """Established when the lower bound of the difference is above the margin."""
+        clean, swapped = (
+            np.clip([row[side] for row in rows], -self.clip, self.clip) for side in ("clean", "swapped")
+        )
+        clause = mean_at_least(
+            "effect with the parent minus with roles swapped",
+            clean - swapped,
+            self.margin,
+            2 * self.clip,
+            alpha,
+            1,
+        )
+        details = {"clean": float(clean.mean()), "swapped": float(swapped.mean())}
+        remark = f"Effect {clean.mean():+.2f} nats with the parent, {swapped.mean():+.2f} with roles swapped."
+        return conclude_all(self, [clause], n=len(rows), alpha=alpha, details=details, remark=remark)
