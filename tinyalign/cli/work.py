@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tinyalign.cli.output import JsonFlag, print_json
+
+if TYPE_CHECKING:
+    from tinyalign.engine import Story
+    from tinyalign.engine.light import LightStory
 
 ModelArgument = Annotated[str, typer.Argument(help="A name, a Hugging Face folder, or a llama2.c .bin file.")]
 
@@ -34,6 +39,24 @@ def sample(
     json: JsonFlag = False,
 ) -> None:
     """Sample stories that continue a prompt."""
+    # The folders that tinyalign ships and writes need neither torch nor transformers to tell a story.
+    if backend in ("auto", "cpu") and not json and not stop and tokenizer is None:
+        from tinyalign.engine.light import light_sample
+
+        light = light_sample(
+            model,
+            prompt,
+            n=n,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
+            threads=threads,
+        )
+        if light is not None:
+            _print_stories(light)
+            return
     from tinyalign.engine import sample as draw
     from tinyalign.models import load
 
@@ -61,6 +84,10 @@ def sample(
             }
         )
         return
+    _print_stories(stories)
+
+
+def _print_stories(stories: Iterable[Story | LightStory]) -> None:
     for story in stories:
         print(f"--- {story.index} ({story.stopped}) ---")
         print(story.prompt + story.text)
