@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -14,12 +14,14 @@ from tinyalign.properties.contrast import preferences
 from tinyalign.properties.definition import LogitPair, Property
 from tinyalign.stories.grammar import ContrastPrompt, Split
 from tinyalign.stories.grammar.permutation import SeededPermutation
+from tinyalign.verification.texts import OWN, StorySource
 
 if TYPE_CHECKING:
     from tinyalign.circuits import Localization
     from tinyalign.edits import Edit
 
 Which = Literal["base", "edited"]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Context:
     `seed` is the root of every draw (see `tinyalign.verification.seal`), `alpha` the error each leaf of a
     conjunction may spend in this attempt. `edit` is the artifact, where there is one; `localization` the
     components that the mechanism leaf claims; `preserved` the other properties (with their pairs) that are
-    present in the base. `stories` are held-out real texts, None where the shared folder is absent.
+    present in the base; `stories` says where whole stories come from.
     """
 
     base: StoryModel
@@ -41,8 +43,8 @@ class Context:
     alpha: float = 0.05
     localization: Localization | None = None
     preserved: tuple[tuple[Property, LogitPair], ...] = ()
-    stories: tuple[str, ...] | None = None
-    _memory: dict[Any, np.ndarray] = field(default_factory=dict, repr=False, compare=False)
+    stories: StorySource = OWN
+    _memory: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def model(self, which: Which) -> StoryModel:
         """The base or the edited model."""
@@ -91,7 +93,10 @@ class Context:
         """
         chosen = pair or self.pair
         key = (which, chosen, side, tuple((p.property_id, p.split, p.decision, p.index) for p in prompts))
+        return self.remembered(key, lambda: preferences(self.model(which), chosen, prompts, (side,))[0][side])
+
+    def remembered(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gave for this key before, or gives now: for blocks that several leaves share."""
         if key not in self._memory:
-            values, _ = preferences(self.model(which), chosen, prompts, (side,))
-            self._memory[key] = values[side]
+            self._memory[key] = make()
         return self._memory[key]

@@ -54,7 +54,8 @@ class LeafResult:
 
     "defeated" says that the data speak for the claim's opposite (the whole interval lies beyond the margin, a
     deterministic check failed, or a counterexample to a "for all" was confirmed); "not established" that
-    they do not suffice. `complete` is False where the budget ended before all rows were measured. Raises `InputError` for fields that contradict each other.
+    they do not suffice. `complete` is False where the budget ended before all rows were measured.
+    Raises `InputError` for fields that contradict each other.
     """
 
     id: str

@@ -71,7 +71,7 @@ class Claim:
     correction: Berger 1982); "or", at least one does, shown by the mean of the children's e-values where all
     have one (Vovk and Wang 2021), otherwise each is tested at alpha / k; "chain", the upper ends of the
     children's intervals, each at alpha / k, add up to at most `margin` (k counts the leaves below;
-    assumptions and defeaters are not counted). The children of "or" and "chain" are leaves, assumptions or defeaters.
+    assumptions and defeaters are not counted). The children of "or" and "chain" are no claims.
     """
 
     id: str
@@ -92,7 +92,7 @@ class Claim:
             raise DataError(f"The claim {self.id!r} combines by {self.combine!r}, which takes leaves only.")
         if (self.margin is None) != (self.combine != "chain"):
             raise DataError(
-                f"The claim {self.id!r} combines by {self.combine!r}: chains have a margin, other claims none."
+                f"The claim {self.id!r} combines by {self.combine!r}: a chain has a margin, the others none."
             )
 
     @property
