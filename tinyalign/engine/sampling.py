@@ -84,8 +84,11 @@ def sample(
     batch_size: int = 64,
     backend: str = "auto",
     threads: int = 1,
+    stories: range | None = None,
 ) -> Iterator[Story]:
     """Yield `n` continuations of each prompt, in the order of their index (prompt by prompt).
+
+    `stories` asks for consecutive ones only, by index in the whole run: what a shard of it samples.
 
     Story i draws its token at position p with the Philox number of (seed, i, p), so it does not depend on
     batch size, order, backend or threads, up to floating-point ties between tokens.
@@ -111,11 +114,14 @@ def sample(
         raise InputError("An empty stop string would end every story at once: leave it out.")
     texts = [prompts] if isinstance(prompts, str) else list(prompts)
     encoded = [_encode(model, text) for text in texts]
+    chosen = range(len(texts) * n) if stories is None else stories
+    if chosen.step != 1 or not 0 <= chosen.start <= chosen.stop <= len(texts) * n:
+        raise InputError(f"Stories {chosen} were asked for of {len(texts) * n}: expected consecutive ones.")
     if _chosen(model, backend) == "torch":
-        return _run(model, texts, encoded, n, max_new_tokens, draw, tuple(stop), seed, batch_size)
+        return _run(model, texts, encoded, n, max_new_tokens, draw, tuple(stop), seed, batch_size, chosen)
     from tinyalign.engine.cpu.sampling import Request, run
 
-    request = Request(texts, encoded, n, max_new_tokens, draw, tuple(stop), seed)
+    request = Request(texts, encoded, n, max_new_tokens, draw, tuple(stop), seed, chosen)
     return run(model, request, batch_size=batch_size, threads=threads)
 
 
@@ -149,12 +155,12 @@ def _run(
     stop: tuple[str, ...],
     seed: int,
     batch_size: int,
+    chosen: range,
 ) -> Iterator[Story]:
-    total = len(texts) * n
-    for first in range(0, total, batch_size):
+    for first in range(chosen.start, chosen.stop, batch_size):
         done: dict[int, Story] = {}
         by_length: dict[int, list[Row]] = {}
-        for index in range(first, min(first + batch_size, total)):
+        for index in range(first, min(first + batch_size, chosen.stop)):
             ids = encoded[index // n]
             row = Row(index, texts[index // n], len(ids), list(ids))
             by_length.setdefault(len(ids), []).append(row)

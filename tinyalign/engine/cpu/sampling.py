@@ -29,7 +29,10 @@ _REASONS: dict[int, StopReason] = {2: "end", 3: "length", 4: "context"}
 
 @dataclass(frozen=True)
 class Request:
-    """What to sample: `each` continuations of every prompt, given as text and as token ids."""
+    """What to sample: `each` continuations of every prompt, given as text and as token ids.
+
+    `stories` are the consecutive indices to sample of all those, None for all.
+    """
 
     texts: list[str]
     encoded: list[list[int]]
@@ -38,6 +41,7 @@ class Request:
     draw: Sampling
     stop: tuple[str, ...]
     seed: int
+    stories: range | None = None
 
 
 def run(model: StoryModel, request: Request, *, batch_size: int, threads: int) -> Iterator[Story]:
@@ -54,10 +58,11 @@ def run(model: StoryModel, request: Request, *, batch_size: int, threads: int) -
                 f"A prompt of {len(ids)} token ids cannot be read: expected 1 to {cpu.context - 1} ids below "
                 f"{cpu.vocab}."
             )
-    total = len(request.encoded) * request.each
+    whole = range(len(request.encoded) * request.each)
+    chosen = whole if request.stories is None else request.stories
     stops = _Stops(model, request)
-    for first in range(0, total, _WINDOW):
-        count = min(_WINDOW, total - first)
+    for first in range(chosen.start, chosen.stop, _WINDOW):
+        count = min(_WINDOW, chosen.stop - first)
         blocks = min(threads, -(-count // min(LANES, batch_size)))
         window = _Window(cpu, model, request, first, count, min(LANES, batch_size), blocks)
         try:
