@@ -29,7 +29,16 @@ from tinyalign.ternary import reference
 from tinyalign.ternary.packing import pack
 from tinyalign.ternary.quantize import absmax_int8
 
-LLAMAS = ("llama", "llama-gqa", "llama-ternary", "llama-gqa-ternary", "llama-binary")
+KINDS = (
+    "llama",
+    "llama-gqa",
+    "llama-ternary",
+    "llama-gqa-ternary",
+    "llama-binary",
+    "neo",
+    "neo-ternary",
+    "neo-binary",
+)
 PROMPTS = ["Once upon a time", "Tom and his mom went to the park. Tom said", "The dog", "Lily was sad. She"]
 
 
@@ -63,7 +72,7 @@ def test_greedy_tokens_equal_hugging_face(stories260k: StoryModel) -> None:
         assert list(story.tokens) == expected[: len(story.tokens)]
 
 
-@pytest.mark.parametrize("kind", LLAMAS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_greedy_tokens_of_random_models_equal_hugging_face(kind: str) -> None:
     model = story_model(kind)
     network: Any = model.network
@@ -91,7 +100,7 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
     return torch.tensor(x).log_softmax(-1).numpy()
 
 
-@pytest.mark.parametrize("kind", LLAMAS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_logits_of_random_models_equal_torch(kind: str) -> None:
     model = story_model(kind)
     ids = token_ids(50, batch=1)

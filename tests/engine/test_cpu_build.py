@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,8 @@ from tests.models.tiny import story_model
 from tinyalign.common.errors import InputError
 from tinyalign.engine import sample
 from tinyalign.engine.cpu import build
-from tinyalign.engine.cpu.weights import CpuModel, refusal
+from tinyalign.engine.cpu.serving import refusal
+from tinyalign.engine.cpu.weights import CpuModel
 from tinyalign.models import StoryModel
 
 
@@ -112,7 +114,7 @@ def test_a_damaged_library_says_to_delete_it(
 
 def test_models_that_would_give_wrong_numbers_are_refused() -> None:
     assert refusal(story_model("llama-gqa-ternary")) is None
-    assert "is a GPTNeoForCausalLM" in str(refusal(story_model("neo")))
+    assert refusal(story_model("neo-ternary")) is None
     hooked = story_model("llama")
     handle = hooked.network.get_submodule("model.layers.1.mlp").register_forward_hook(lambda *_: None)
     assert refusal(hooked) == "has a hook on model.layers.1.mlp"
@@ -121,10 +123,19 @@ def test_models_that_would_give_wrong_numbers_are_refused() -> None:
     half = story_model("llama")
     half.network.bfloat16()
     assert "torch.bfloat16 weights" in str(refusal(half))
-    biased = story_model("llama")
-    layer = biased.network.get_submodule("model.layers.0.mlp.up_proj")
-    layer.bias = torch.nn.Parameter(torch.ones(64))
-    assert refusal(biased) == "has a bias, model.layers.0.mlp.up_proj.bias"
+    training = story_model("llama")
+    training.network.train()
+    assert "is in training mode" in str(refusal(training))
+    other_forward: Any = story_model("llama")
+    mlp = other_forward.network.model.layers[0].mlp
+    mlp.forward = lambda x: x
+    assert refusal(other_forward) == "has another forward method on model.layers.0.mlp"
+    masked: Any = story_model("neo")
+    masked.network.transformer.h[1].attn.attention.bias.fill_(True)
+    assert "another attention mask in layer 1" in str(refusal(masked))
+    uneven: Any = story_model("llama")
+    uneven.network.model.layers[1].input_layernorm.variance_epsilon = 1e-3
+    assert refusal(uneven) == "has norms with different epsilons"
     narrowed = story_model("llama")
     narrowed.network.get_submodule("model.layers.0.mlp").up_proj = torch.nn.Linear(32, 32, bias=False)
     assert refusal(narrowed) == "has a matrix of 32 x 32 where its configuration says 64 x 32"
@@ -134,7 +145,7 @@ def test_models_that_would_give_wrong_numbers_are_refused() -> None:
 
     replaced = story_model("llama")
     replaced.network.get_submodule("model.layers.0.mlp").down_proj = Other(64, 32, bias=False)
-    assert refusal(replaced) == "has a Other at layers.0.down_proj"
+    assert refusal(replaced) == "has a Other at layers.0.mlp.down_proj"
     with pytest.raises(InputError, match="which has a Other at"):
         CpuModel(replaced)
 

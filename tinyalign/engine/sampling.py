@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -12,11 +11,11 @@ import torch
 from jaxtyping import Float, Int
 
 from tinyalign.common.errors import CheckpointError, InputError
+from tinyalign.engine.backend import served_on_cpu
 from tinyalign.engine.philox import uniforms
 from tinyalign.models import StoryModel
 
 StopReason = Literal["end", "stop", "length", "context"]
-BACKENDS = ("auto", "torch", "cpu")
 
 
 @dataclass(frozen=True)
@@ -95,9 +94,9 @@ def sample(
     Between backends a ternary model's story parts more often: rounding activations to int8 turns a last bit
     into a whole code.
 
-    `backend` is "cpu", the fused C++ decoder of `tinyalign.engine.cpu` (float32 Llama models on the CPU,
-    `threads` blocks of at most 32 stories), "torch", or "auto": the first where it serves the model,
-    otherwise the second, with a warning that says why if the model is on the CPU.
+    `backend` is "cpu", the fused C++ decoder of `tinyalign.engine.cpu` (float32 Llama and GPT-Neo models
+    on the CPU, `threads` blocks of at most 32 stories), "torch", or "auto": the first where it serves the
+    model, otherwise the second, with a warning that says why if the model is on the CPU.
 
     Raises `InputError`, before anything is sampled, for an empty prompt of a model without a
     beginning-of-story token, a prompt that leaves no room in the context, parameters out of range, or a
@@ -117,32 +116,12 @@ def sample(
     chosen = range(len(texts) * n) if stories is None else stories
     if chosen.step != 1 or not 0 <= chosen.start <= chosen.stop <= len(texts) * n:
         raise InputError(f"Stories {chosen} were asked for of {len(texts) * n}: expected consecutive ones.")
-    if _chosen(model, backend) == "torch":
+    if served_on_cpu(model, backend, "Sampling") is None:
         return _run(model, texts, encoded, n, max_new_tokens, draw, tuple(stop), seed, batch_size, chosen)
     from tinyalign.engine.cpu.sampling import Request, run
 
     request = Request(texts, encoded, n, max_new_tokens, draw, tuple(stop), seed, chosen)
     return run(model, request, batch_size=batch_size, threads=threads)
-
-
-def _chosen(model: StoryModel, backend: str) -> Literal["torch", "cpu"]:
-    """The backend to run; raises `InputError` where the one asked for by name cannot."""
-    if backend not in BACKENDS:
-        raise InputError(f"Backend {backend!r} is unknown: expected one of {', '.join(BACKENDS)}.")
-    if backend == "torch" or (backend == "auto" and model.device.type != "cpu"):
-        return "torch"
-    from tinyalign.engine.cpu.build import library
-    from tinyalign.engine.cpu.weights import check_served
-
-    try:
-        check_served(model)
-        library()
-    except InputError as error:
-        if backend == "cpu":
-            raise
-        warnings.warn(f"Sampling runs on torch, several times slower: {error}", stacklevel=3)
-        return "torch"
-    return "cpu"
 
 
 def _run(

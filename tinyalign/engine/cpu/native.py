@@ -20,10 +20,12 @@ import numpy as np
 
 from tinyalign.engine.cpu.build import library
 
-# The order of `Part` in csrc/decoder.cpp.
+# The order of `Part` in csrc/decoder.cpp, by Llama's names.
 PARTS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 UNEMBEDDING = 7
-EMBEDDING, LAST_NORM, COSINES, SINES, ATTENTION_NORM, MLP_NORM = range(6)
+# The vectors of `ta_set_vector`; a norm's bias comes right after its gain.
+EMBEDDING, LAST_NORM, COSINES, SINES, POSITIONS, ATTENTION_NORM, MLP_NORM = 0, 1, 3, 4, 5, 6, 8
+BIAS = 1
 
 
 class Shape(Structure):
@@ -38,6 +40,7 @@ class Shape(Structure):
         ("d_mlp", c_int32),
         ("vocab", c_int32),
         ("context", c_int32),
+        ("neo", c_int32),
         ("epsilon", c_float),
     ]
 
@@ -73,6 +76,17 @@ class Job(Structure):
     ]
 
 
+class Sequences(Structure):
+    """`Sequences` of csrc/score.h."""
+
+    _fields_: ClassVar = [
+        ("tokens", c_void_p),
+        ("offsets", c_void_p),
+        ("starts", c_void_p),
+        ("out", c_void_p),
+    ]
+
+
 def bound() -> Any:
     """The compiled library with the signature of every function declared; raises as `build.library` does."""
     lib = library()
@@ -81,6 +95,8 @@ def bound() -> Any:
         "ta_model": (c_void_p, [POINTER(Shape)]),
         "ta_model_free": (None, [c_void_p]),
         "ta_set_vector": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int64]),
+        "ta_set_window": (None, [c_void_p, c_int, c_int]),
+        "ta_set_bias": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int]),
         "ta_set_float": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int, c_int]),
         "ta_set_ternary": (c_int, [c_void_p, c_int, c_int, c_void_p, c_float, c_int, c_int]),
         "ta_session": (c_void_p, [c_void_p, POINTER(Job), c_int]),
@@ -88,6 +104,7 @@ def bound() -> Any:
         "ta_run": (c_int, [c_void_p, c_int]),
         "ta_stop": (None, [c_void_p, c_int64]),
         "ta_logits": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
+        "ta_score": (c_int, [c_void_p, POINTER(Sequences), c_int64, c_int64]),
         "ta_integers": (c_int, [c_void_p, c_int, c_int, *[c_void_p] * 4]),
     }
     for name, (result, arguments) in signatures.items():

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyalign.common.errors import InputError
 from tinyalign.engine.cpu import native
-from tinyalign.engine.cpu.weights import CpuModel, checked, memory_error
+from tinyalign.engine.cpu.weights import CpuModel, checked, current, memory_error
 from tinyalign.engine.sampling import Row, Sampling, StopReason, Story, finish, not_finite
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def run(model: StoryModel, request: Request, *, batch_size: int, threads: int) -
     Raises `CheckpointError` when logits are not finite or memory runs out, `InputError` on token ids that
     the model doesn't have.
     """
-    cpu = CpuModel(model)
+    cpu = current(model)
     for ids in request.encoded:
         if not ids or len(ids) >= cpu.context or not all(0 <= token < cpu.vocab for token in ids):
             raise InputError(

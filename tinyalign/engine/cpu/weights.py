@@ -1,129 +1,43 @@
-"""A Llama model's weights inside the C++ decoder, and the reasons for which a model is not served."""
+"""A model's weights inside the C++ decoder: copied once, and copied again as soon as one of them differs."""
 
 from __future__ import annotations
 
 import ctypes
+import threading
+import weakref
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import nn
-from transformers import LlamaForCausalLM
-from transformers.activations import SiLUActivation
-from transformers.models.llama import modeling_llama
 
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.engine.cpu import native
+from tinyalign.engine.cpu.serving import (
+    GPT_NEO,
+    LLAMA,
+    Family,
+    check_served,
+    epsilon_of,
+    family_of,
+    windows_of,
+)
+from tinyalign.engine.cpu.serving import refusal as refusal
 from tinyalign.engine.rotary import network_tables
 from tinyalign.models import StoryModel
 from tinyalign.ternary import TernaryLinear
 
-# Rotary embeddings whose angles are a function of the position alone.
-_ROTARY = ("default", "linear", "llama3")
-_ATTENTION_PARTS = native.PARTS[:4]
-_EXPECTED = {
-    "": modeling_llama.LlamaModel,
-    "layers": nn.ModuleList,
-    "norm": modeling_llama.LlamaRMSNorm,
-    "rotary_emb": modeling_llama.LlamaRotaryEmbedding,
-    "embed_tokens": nn.Embedding,
-}
-_EXPECTED_IN_LAYER = {
-    "": modeling_llama.LlamaDecoderLayer,
-    "self_attn": modeling_llama.LlamaAttention,
-    "mlp": modeling_llama.LlamaMLP,
-    "mlp.act_fn": SiLUActivation,
-    "input_layernorm": modeling_llama.LlamaRMSNorm,
-    "post_attention_layernorm": modeling_llama.LlamaRMSNorm,
-}
-
-
-def refusal(model: StoryModel) -> str | None:
-    """Why the CPU backend doesn't serve `model`, in a few words that follow "the model"; None if it does.
-
-    Anything that could make the network compute something else than a plain Llama is refused: other
-    classes, biases, dtypes, devices, hooks.
-    """
-    network: Any = model.network
-    if type(network) is not LlamaForCausalLM:
-        return f"is a {type(network).__name__}, not a LlamaForCausalLM"
-    if model.device.type != "cpu":
-        return f"is on {model.device}, not on the CPU"
-    config = network.config
-    if config.hidden_act not in ("silu", "swish"):
-        return f"has the activation {config.hidden_act!r}, not 'silu'"
-    if network.model.rotary_emb.rope_type not in _ROTARY:
-        return f"has rotary embeddings of type {network.model.rotary_emb.rope_type!r}"
-    if model.config.d_head % 2:
-        return f"has heads of {model.config.d_head} numbers, an odd count"
-    for name, parameter in network.named_parameters():
-        if parameter.dtype != torch.float32:
-            return f"has {parameter.dtype} weights in {name}, not torch.float32"
-        if name.endswith(".bias"):
-            return f"has a bias, {name}"
-    for name, module in network.named_modules():
-        if module._forward_hooks or module._forward_pre_hooks:
-            return f"has a hook on {name or 'the network'}"
-    return _other_class(network) or _other_size(model)
-
-
-def _other_size(model: StoryModel) -> str | None:
-    """The first matrix that isn't as large as the configuration says."""
-    network: Any = model.network
-    c = model.config
-    q, kv = c.n_heads * c.d_head, c.n_kv_heads * c.d_head
-    sizes = [(q, c.d_model), (kv, c.d_model), (kv, c.d_model), (c.d_model, q)]
-    sizes += [(c.d_mlp, c.d_model), (c.d_mlp, c.d_model), (c.d_model, c.d_mlp)]
-    wanted = [
-        (_part(layer, part), size)
-        for layer in network.model.layers
-        for part, size in zip(native.PARTS, sizes, strict=True)
-    ]
-    wanted += [
-        (network.lm_head, (c.d_vocab, c.d_model)),
-        (network.model.embed_tokens, (c.d_vocab, c.d_model)),
-    ]
-    for module, size in wanted:
-        found = module.shape if isinstance(module, TernaryLinear) else tuple(module.weight.shape)
-        if found != size:
-            return (
-                f"has a matrix of {found[0]} x {found[1]} where its configuration says {size[0]} x {size[1]}"
-            )
-    return None
-
-
-def _other_class(network: Any) -> str | None:
-    """The first module that isn't exactly of the class Llama has there."""
-    base = network.model
-    expected = [(base.get_submodule(name), kind, name) for name, kind in _EXPECTED.items()]
-    for number, layer in enumerate(base.layers):
-        where = f"layers.{number}"
-        expected += [
-            (layer.get_submodule(name), kind, f"{where}.{name}") for name, kind in _EXPECTED_IN_LAYER.items()
-        ]
-        expected += [(_part(layer, part), None, f"{where}.{part}") for part in native.PARTS]
-    expected.append((network.lm_head, None, "lm_head"))
-    for module, kind, name in expected:
-        if type(module) not in ((nn.Linear, TernaryLinear) if kind is None else (kind,)):
-            return f"has a {type(module).__name__} at {name or 'model'}"
-        if isinstance(module, TernaryLinear) and module._leaf is not None:
-            return f"has a float leaf under way at {name}"
-    return None
-
-
-def check_served(model: StoryModel) -> None:
-    """Raises `InputError`, saying why, for a model that the CPU backend doesn't serve."""
-    reason = refusal(model)
-    if reason is not None:
-        raise InputError(f"The CPU backend cannot run {model.name}, which {reason}: use backend='torch'.")
+# Models whose copies are kept: a base, an edited one, and some for comparison.
+_KEPT = 4
 
 
 class CpuModel:
-    """The weights of `model`, copied now: later changes of the network are not seen.
+    """The weights of `model`, copied now: later changes of the network are not seen (see `current`).
 
-    Raises `InputError` for a model that is not served (see `refusal`) or when the decoder cannot be
-    built, `CheckpointError` when memory runs out.
+    Raises `InputError` for a model that is not served (see `serving.refusal`) or when the decoder cannot
+    be built, `CheckpointError` when memory runs out.
     """
 
     def __init__(self, model: StoryModel) -> None:
@@ -131,6 +45,7 @@ class CpuModel:
         self.lib = native.bound()
         self.vocab, self.context = model.config.d_vocab, model.config.n_ctx
         network: Any = model.network
+        family = family_of(model) or LLAMA
         shape = native.Shape(
             model.config.n_layers,
             model.config.d_model,
@@ -140,12 +55,15 @@ class CpuModel:
             model.config.d_mlp,
             self.vocab,
             self.context,
-            network.model.norm.variance_epsilon,
+            int(family is GPT_NEO),
+            epsilon_of(family.base_of(network).get_submodule(family.norm)),
         )
         self.handle = self.lib.ta_model(ctypes.byref(shape))
         if not self.handle:
             raise memory_error()
-        self._fill(network)
+        self._fill(network, family)
+        for layer, window in enumerate(windows_of(model)):
+            self.lib.ta_set_window(self.handle, layer, window)
 
     def __del__(self) -> None:
         if getattr(self, "handle", None):
@@ -169,20 +87,28 @@ class CpuModel:
         checked(self.lib.ta_logits(self.handle, native.address(ids), len(ids), native.address(out)))
         return out
 
-    def _fill(self, network: Any) -> None:
-        base = network.model
-        self._vector(native.EMBEDDING, 0, base.embed_tokens.weight)
-        self._vector(native.LAST_NORM, 0, base.norm.weight)
-        theta = float(network.config.rope_parameters["rope_theta"])
-        tables = network_tables(base.rotary_emb, theta, network.config.head_dim, self.context)
-        self._vector(native.COSINES, 0, torch.from_numpy(tables[0]))
-        self._vector(native.SINES, 0, torch.from_numpy(tables[1]))
-        for number, layer in enumerate(base.layers):
-            self._vector(native.ATTENTION_NORM, number, layer.input_layernorm.weight)
-            self._vector(native.MLP_NORM, number, layer.post_attention_layernorm.weight)
-            for place, part in enumerate(native.PARTS):
-                self._matrix(number, place, _part(layer, part))
+    def _fill(self, network: Any, family: Family) -> None:
+        base = family.base_of(network)
+        self._vector(native.EMBEDDING, 0, base.get_submodule(family.embedding).weight)
+        self._norm(native.LAST_NORM, 0, base.get_submodule(family.norm))
+        if family is GPT_NEO:
+            self._vector(native.POSITIONS, 0, base.wpe.weight)
+        else:
+            theta = float(network.config.rope_parameters["rope_theta"])
+            tables = network_tables(base.rotary_emb, theta, network.config.head_dim, self.context)
+            self._vector(native.COSINES, 0, torch.from_numpy(tables[0]))
+            self._vector(native.SINES, 0, torch.from_numpy(tables[1]))
+        for number, block in enumerate(family.blocks_of(network)):
+            for name, path in zip((native.ATTENTION_NORM, native.MLP_NORM), family.block_norms, strict=True):
+                self._norm(name, number, block.get_submodule(path))
+        for layer, place, _, module in family.linears_of(network):
+            self._matrix(layer, place, module)
         self._matrix(0, native.UNEMBEDDING, network.lm_head)
+
+    def _norm(self, name: int, layer: int, norm: Any) -> None:
+        self._vector(name, layer, norm.weight)
+        if isinstance(norm, nn.LayerNorm):
+            self._vector(name + native.BIAS, layer, norm.bias)
 
     def _vector(self, name: int, layer: int, values: torch.Tensor) -> None:
         array = np.ascontiguousarray(values.detach().numpy(), dtype=np.float32)
@@ -190,6 +116,9 @@ class CpuModel:
 
     def _matrix(self, layer: int, part: int, linear: nn.Linear) -> None:
         rows, columns = linear.out_features, linear.in_features
+        if linear.bias is not None:
+            bias = np.ascontiguousarray(linear.bias.detach().numpy(), dtype=np.float32)
+            checked(self.lib.ta_set_bias(self.handle, layer, part, native.address(bias), rows))
         if isinstance(linear, TernaryLinear) and linear.activation_bits == 8:
             trits = np.ascontiguousarray(linear.trits.numpy())
             at = (native.address(trits), float(linear.scale), rows, columns)
@@ -199,8 +128,69 @@ class CpuModel:
         checked(self.lib.ta_set_float(self.handle, layer, part, native.address(weight), rows, columns))
 
 
-def _part(layer: Any, part: str) -> Any:
-    return getattr(layer.self_attn if part in _ATTENTION_PARTS else layer.mlp, part)
+@dataclass(frozen=True)
+class _Copy:
+    """A decoder's weights beside the tensors they were made from, as those stood then."""
+
+    tensors: dict[str, torch.Tensor]
+    settings: tuple[object, ...]
+    cpu: CpuModel
+
+
+_copies: weakref.WeakKeyDictionary[nn.Module, _Copy] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def current(model: StoryModel) -> CpuModel:
+    """The decoder with the weights that `model` has at this moment; raises as `CpuModel` does.
+
+    A copy made before is used again only where every weight still has the same bytes (a comparison of
+    memory, a fraction of a millisecond for a million weights): edits in place are seen however they are
+    made, also those that leave no trace in a tensor's version counter.
+    """
+    check_served(model)
+    with _lock:
+        copy = _copies.pop(model.network, None)
+        tensors, settings = _tensors(model.network), _settings(model)
+        if copy is None or copy.settings != settings or not _same(copy.tensors, tensors):
+            kept = {name: tensor.clone() for name, tensor in tensors.items()}
+            copy = _Copy(kept, settings, CpuModel(model))
+        _copies[model.network] = copy
+        while len(_copies) > _KEPT:
+            del _copies[next(iter(_copies))]
+    return copy.cpu
+
+
+def _tensors(network: nn.Module) -> dict[str, torch.Tensor]:
+    """All weights; of buffers those that numbers come from (GPT-Neo's masks are held to its window)."""
+    found = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    return found | {name: b for name, b in network.named_buffers() if b.dtype != torch.bool}
+
+
+def _settings(model: StoryModel) -> tuple[object, ...]:
+    """What else the copy depends on."""
+    network: Any = model.network
+    layers = [m for m in network.modules() if isinstance(m, TernaryLinear)]
+    family = family_of(model) or LLAMA
+    rotary = getattr(network.model.rotary_emb, "attention_scaling", None) if family is LLAMA else None
+    norm = family.base_of(network).get_submodule(family.norm)
+    kinds = tuple((layer.packing, layer.activation_bits, layer.bits) for layer in layers)
+    return (model.config, epsilon_of(norm), tuple(windows_of(model)), rotary, kinds)
+
+
+def _same(before: dict[str, torch.Tensor], now: dict[str, torch.Tensor]) -> bool:
+    return before.keys() == now.keys() and all(_equal(tensor, now[name]) for name, tensor in before.items())
+
+
+def _equal(before: torch.Tensor, now: torch.Tensor) -> bool:
+    if before.dtype != now.dtype or before.shape != now.shape:
+        return False
+    # As integers: a NaN is the same NaN, and -0 is not 0.
+    return torch.equal(_bits(before), _bits(now))
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.view(torch.int32) if tensor.dtype == torch.float32 else tensor
 
 
 def memory_error() -> CheckpointError:

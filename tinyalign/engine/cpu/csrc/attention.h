@@ -1,4 +1,4 @@
-// The two ways to attend: 32 stories each over its own past, or 32 positions of one text over one past.
+// Attention of 32 stories that go on side by side, each over its own past.
 #pragma once
 #include "transformer.h"
 
@@ -16,12 +16,16 @@ public:
     float* key(int layer, int head, int slot) { return keys_.get() + place(layer, head, slot); }
     float* value(int layer, int head, int slot) { return values_.get() + place(layer, head, slot); }
 
-    // Adds this step's keys and values at `slot` and mixes the values of each lane's last `length` slots.
-    void attend(int layer, int slot, const int32_t* length, Activations& a) {
+    // Adds this step's keys and values at `slot` and mixes the values of each lane's last `lengths` slots, or
+    // of as many of them as the layer's window has.
+    void attend(int layer, int slot, const int32_t* lengths, Activations& a) {
         const Shape& s = model_.shape;
         const size_t head_bytes = size_t(s.d_head) * kLanes * sizeof(float);
+        const int window = model_.layers[layer].window > 0 ? model_.layers[layer].window : capacity_;
+        alignas(64) int32_t length[kLanes];
         int longest = 0, shortest = capacity_;
         for (int l = 0; l < kLanes; ++l) {
+            length[l] = lengths[l] < window ? lengths[l] : window;
             longest = length[l] > longest ? length[l] : longest;
             shortest = length[l] < shortest ? length[l] : shortest;
         }
@@ -122,82 +126,6 @@ private:
                 for (int v = 0; v < kVectors; ++v)
                     row(a.mixed.get(), size_t(w.head + h) * d_head + first + d)[v] =
                         sum[h][d][v] * inverse[h][v];
-    }
-
-    const Model& model_;
-    int capacity_;
-    Array<float> keys_, values_;
-};
-
-// Keys and values of one text, [layer][kv head][position][d_head]; a lane is a position.
-class TextCache {
-public:
-    TextCache(const Model& m, int capacity)
-        : model_(m), capacity_(capacity), keys_(total()), values_(total()) {}
-
-    float* key(int layer, int head, int position) { return keys_.get() + place(layer, head, position); }
-    float* value(int layer, int head, int position) { return values_.get() + place(layer, head, position); }
-
-    // Reads `tokens` [count] in chunks of 32 positions; `each(first, used)` sees a.logits after every chunk.
-    template <class Each>
-    void read(const int32_t* tokens, int count, bool unembed, Activations& a, Each&& each) {
-        for (int first = 0; first < count; first += kLanes) {
-            const int used = count - first < kLanes ? count - first : kLanes;
-            int32_t ids[kLanes], positions[kLanes];
-            for (int l = 0; l < kLanes; ++l) {
-                // Lanes beyond the end read the last token again; nobody looks at them.
-                positions[l] = first + (l < used ? l : used - 1);
-                ids[l] = tokens[positions[l]];
-            }
-            forward(model_, a, ids, positions, unembed, [&](int layer) { attend(layer, first, used, a); });
-            each(first, used);
-        }
-    }
-
-private:
-    size_t total() const {
-        const Shape& s = model_.shape;
-        return size_t(s.layers) * s.kv_heads * capacity_ * s.d_head;
-    }
-    size_t place(int layer, int head, int position) const {
-        const Shape& s = model_.shape;
-        return ((size_t(layer) * s.kv_heads + head) * capacity_ + position) * s.d_head;
-    }
-
-    void attend(int layer, int first, int used, Activations& a) {
-        const Shape& s = model_.shape;
-        const int group = s.heads / s.kv_heads, slots = first + used;
-        IVec position[kVectors];
-        for (int v = 0; v < kVectors; ++v)
-            for (int i = 0; i < kWidth; ++i) position[v][i] = first + v * kWidth + i;
-        for (int g = 0; g < s.kv_heads; ++g)
-            for (int d = 0; d < s.d_head; ++d)
-                for (int l = 0; l < used; ++l) {
-                    key(layer, g, first + l)[d] = a.k[(size_t(g) * s.d_head + d) * kLanes + l];
-                    value(layer, g, first + l)[d] = a.v[(size_t(g) * s.d_head + d) * kLanes + l];
-                }
-        float* scores = a.scores.get();
-        for (int h = 0; h < s.heads; ++h) {
-            const float* q = a.q.get() + size_t(h) * s.d_head * kLanes;
-            for (int t = 0; t < slots; ++t) {
-                const float* k = key(layer, h / group, t);
-                Vec sum[kVectors] = {};
-                for (int d = 0; d < s.d_head; ++d)
-                    for (int v = 0; v < kVectors; ++v) sum[v] += row(q, d)[v] * k[d];
-                for (int v = 0; v < kVectors; ++v)
-                    row(scores, t)[v] = position[v] >= t ? sum[v] : splat(-INFINITY);
-            }
-            Vec inverse[kVectors];
-            softmax(scores, slots, inverse);
-            float* mixed = a.mixed.get() + size_t(h) * s.d_head * kLanes;
-            for (int d = 0; d < s.d_head; ++d) {
-                Vec sum[kVectors] = {};
-                for (int t = 0; t < slots; ++t)
-                    for (int v = 0; v < kVectors; ++v)
-                        sum[v] += row(scores, t)[v] * value(layer, h / group, t)[d];
-                for (int v = 0; v < kVectors; ++v) row(mixed, d)[v] = sum[v] * inverse[v];
-            }
-        }
     }
 
     const Model& model_;

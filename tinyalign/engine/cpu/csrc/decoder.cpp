@@ -1,10 +1,12 @@
 // The C interface that tinyalign/engine/cpu/native.py calls. Null or -2 means that memory ran out.
+#include "score.h"
 #include "session.h"
 
 using namespace tinyalign;
 
 namespace {
 
+// The order of `PARTS` in native.py.
 enum Part { kQ, kK, kV, kO, kGate, kUp, kDown, kUnembedding };
 
 Linear& part_of(Model& m, int layer, int part) {
@@ -50,15 +52,22 @@ Model* ta_model(const Shape* shape) {
 
 void ta_model_free(Model* model) { delete model; }
 
-// name 0: embedding, 1: last norm, 2: cosines, 3: sines, 4: attention norm of `layer`, 5: MLP norm.
 int ta_set_vector(Model* m, int name, int layer, const float* values, int64_t size) {
     return guarded([&] {
-        std::vector<float>* all[] = {&m->embedding, &m->norm, &m->cosines, &m->sines,
-                                     name >= 4 ? &m->layers[layer].attention_norm : nullptr,
-                                     name >= 4 ? &m->layers[layer].mlp_norm : nullptr};
+        Layer* l = &m->layers[layer];
+        std::vector<float>* all[] = {&m->embedding, &m->norm.gain, &m->norm.bias, &m->cosines, &m->sines,
+                                     &m->positions, &l->attention_norm.gain, &l->attention_norm.bias,
+                                     &l->mlp_norm.gain, &l->mlp_norm.bias};
         all[name]->assign(values, values + size);
         return 0;
     });
+}
+
+// Attention of `layer` sees `window` tokens, or all for 0.
+void ta_set_window(Model* m, int layer, int window) { m->layers[layer].window = window; }
+
+int ta_set_bias(Model* m, int layer, int part, const float* bias, int rows) {
+    return guarded([&] { return part_of(*m, layer, part).set_bias(bias, rows), 0; });
 }
 
 int ta_set_float(Model* m, int layer, int part, const float* weight, int rows, int columns) {
@@ -89,15 +98,23 @@ void ta_stop(Session* session, int64_t story) { session->stop(story); }
 int ta_logits(const Model* m, const int32_t* tokens, int count, float* out) {
     return guarded([&] {
         Activations activations(*m, count);
-        TextCache cache(*m, count);
+        PathCache cache(*m, count);
+        std::vector<Node> nodes;
+        for (int p = 0; p < count; ++p) nodes.push_back({tokens[p], p});
         const int vocab = m->shape.vocab;
-        cache.read(tokens, count, true, activations, [&](int first, int used) {
+        cache.read(nodes.data(), count, activations, [&](int64_t first, int used) {
+            unembed(*m, activations.x.get(), activations);
             for (int l = 0; l < used; ++l)
                 for (int t = 0; t < vocab; ++t)
                     out[size_t(first + l) * vocab + t] = activations.logits[size_t(t) * kLanes + l];
         });
         return 0;
     });
+}
+
+// Scores sequences `first` to `last` (see `Sequences`); -1 where logits are not finite.
+int ta_score(const Model* m, const Sequences* sequences, int64_t first, int64_t last) {
+    return guarded([&] { return Scorer(*m, *sequences, first, last).run() ? 0 : -1; });
 }
 
 // For tests: int8 codes [32][columns] of x [32][columns], their scales [32], and the exact sums [32][rows].

@@ -1,4 +1,4 @@
-// y = W x for the 32 lanes: float weights, or trits with int8 activations and exact integer sums.
+// y = W x + b for the 32 lanes: float weights, or trits with int8 activations and exact integer sums.
 #pragma once
 #include <cmath>
 #if defined(__AVX2__)
@@ -134,6 +134,12 @@ public:
                     uint8_t(trits[size_t(o) * inputs + k] + 1);
     }
 
+    // `bias` [outputs] is copied.
+    void set_bias(const float* bias, int rows) {
+        bias_.resize(rows);
+        std::memcpy(bias_.get(), bias, size_t(rows) * sizeof(float));
+    }
+
     // y [outputs][lane] from x [inputs][lane], or from `codes` of x where the weights are ternary.
     void apply(const float* x, const Codes& codes, float* y) const {
         if (ternary)
@@ -157,6 +163,7 @@ public:
 private:
     void shape(int rows, int columns) { outputs = rows, inputs = columns; }
     int tiles() const { return (outputs + kTile - 1) / kTile; }
+    float bias(int output) const { return bias_.size() > 0 ? bias_[output] : 0.0f; }
 
     void apply_float(const float* x, float* y) const {
         for (int tile = 0; tile < tiles(); ++tile) {
@@ -175,9 +182,11 @@ private:
             }
 #pragma GCC unroll 16
             for (int r = 0; r < kTile; ++r)
-                if (tile * kTile + r < outputs)
+                if (tile * kTile + r < outputs) {
+                    const float b = bias(tile * kTile + r);
 #pragma GCC unroll 16
-                    for (int v = 0; v < kVectors; ++v) row(y, tile * kTile + r)[v] = sum[r][v];
+                    for (int v = 0; v < kVectors; ++v) row(y, tile * kTile + r)[v] = sum[r][v] + b;
+                }
         }
     }
 
@@ -190,14 +199,16 @@ private:
             integer_tile(bytes_.get() + size_t(tile) * fours * kTile * 4, codes.codes.get(), fours, acc);
             for (int r = 0; r < kTile && tile * kTile + r < outputs; ++r) {
                 float* out = y + size_t(tile * kTile + r) * kLanes;
+                const float b = bias(tile * kTile + r);
                 for (int l = 0; l < kLanes; ++l)
-                    out[l] = float(acc[r * kLanes + l] - codes.sum[l]) * factor[l];
+                    out[l] = float(acc[r * kLanes + l] - codes.sum[l]) * factor[l] + b;
             }
         }
     }
 
     Array<float> weights_;   // [tile][inputs][kTile]
     Array<uint8_t> bytes_;   // [tile][inputs / 4][kTile][4]
+    Array<float> bias_;      // [outputs], or empty
     float scale_ = 1.0f;
 };
 

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "attention.h"
+#include "reading.h"
 #include "sampling.h"
 
 namespace tinyalign {
@@ -32,7 +33,7 @@ class Block {
 public:
     Block(const Model& model, const Job& job, std::atomic<int64_t>& next, std::atomic<bool>& broken)
         : model_(model), job_(job), next_(next), broken_(broken), activations_(model, job.capacity),
-          lanes_(model, job.capacity), text_(model, job.capacity), sampler_(model.shape.vocab) {
+          lanes_(model, job.capacity), prompt_(model, job.capacity), sampler_(model.shape.vocab) {
         for (int l = 0; l < kLanes; ++l) idle(l);
     }
 
@@ -76,17 +77,14 @@ private:
         const int64_t prompt = (job_.first + story) / job_.each;
         const int32_t* ids = job_.prompts + job_.offsets[prompt];
         const int size = int(job_.offsets[prompt + 1] - job_.offsets[prompt]);
-        if (prompt != read_) {
-            text_.read(ids, size - 1, false, activations_, [](int, int) {});
-            read_ = prompt;
-        }
+        read(ids, size - 1);
         const Shape& s = model_.shape;
         for (int layer = 0; layer < s.layers; ++layer)
             for (int h = 0; h < s.kv_heads; ++h)
                 for (int p = 0; p < size - 1; ++p) {
                     int to = slot - (size - 1) + p;
                     if (to < 0) to += job_.capacity;
-                    const float *k = text_.key(layer, h, p), *v = text_.value(layer, h, p);
+                    const float *k = prompt_.key(layer, h, p), *v = prompt_.value(layer, h, p);
                     float* key = lanes_.key(layer, h, to) + lane;
                     float* value = lanes_.value(layer, h, to) + lane;
                     for (int d = 0; d < s.d_head; ++d) key[size_t(d) * kLanes] = k[d];
@@ -99,10 +97,22 @@ private:
         job_.status[story] = kRunning;
     }
 
+    // Puts the keys and values of a prompt into prompt_, but for what it shares with the prompt before it.
+    void read(const int32_t* ids, int size) {
+        size_t same = 0;
+        while (same < read_.size() && int(same) < size && read_[same] == ids[same]) ++same;
+        std::vector<Node> nodes;
+        for (int p = int(same); p < size; ++p) nodes.push_back({ids[p], p});
+        prompt_.read(nodes.data(), int64_t(nodes.size()), activations_, [](int64_t, int) {});
+        // The keys of a longer prompt before it still stand behind; they are not counted on.
+        read_.assign(ids, ids + size);
+    }
+
     // One step of all lanes, then a token for each that has a story.
     void advance(int slot) {
-        forward(model_, activations_, token_, position_, true,
+        forward(model_, activations_, token_, position_,
                 [&](int layer) { lanes_.attend(layer, slot, length_, activations_); });
+        unembed(model_, activations_.x.get(), activations_);
         const float* logits = activations_.logits.get();
         find_largest(logits, model_.shape.vocab, largest_);
         double u[kLanes] = {};
@@ -139,10 +149,11 @@ private:
     std::atomic<bool>& broken_;
     Activations activations_;
     LaneCache lanes_;
-    TextCache text_;
+    PathCache prompt_;
     Sampler sampler_;
     Largest largest_;
-    int64_t clock_ = 0, read_ = -1;
+    std::vector<int32_t> read_;  // the tokens in prompt_
+    int64_t clock_ = 0;
     int64_t story_[kLanes];
     alignas(64) int32_t token_[kLanes];
     alignas(64) int32_t position_[kLanes];
