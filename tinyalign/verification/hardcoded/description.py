@@ -11,6 +11,7 @@ from tinyalign.common.errors import DataError
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import Clause, conclude_all
 from tinyalign.verification.hardcoded.differences import changes, count_trits, trit_bits
+from tinyalign.verification.hardcoded.figures import bars
 from tinyalign.verification.leaf import Leaf, register_leaf
 from tinyalign.verification.results import LeafResult, Row
 
@@ -73,10 +74,13 @@ class DescriptionLength(Leaf):
             f"{row['flipped']} of {row['trits']} trits and {row['floats_changed']} floats changed: "
             f"{bits:.0f} bits, against {table:.0f} for a table of the test prompts."
         )
-        claimed = row["claimed_bits"]
-        if claimed is not None and abs(claimed - bits) > 0.01 * max(bits, 1.0):
-            remark += f" (The artifact says {claimed:.0f} bits.)"
-        return conclude_all(self, clauses, n=len(rows), alpha=alpha, details=row, remark=remark)
+        limits = {
+            "this edit": bits,
+            "claimed at most": self.margin,
+            f"{self.table:g} of a lookup table": self.table * table,
+        }
+        details = {**row, "bits_bars": bars(limits, "Bits to write the change down", "bits")}
+        return conclude_all(self, clauses, n=len(rows), alpha=alpha, details=details, remark=remark)
 
 
 def _at_most(name: str, value: float, margin: float, unit: str) -> Clause:

@@ -17,6 +17,9 @@ from tinyalign.verification.context import Context, Which
 
 BATCH = 64
 
+DIGITS = 6
+"""Nats in rows are rounded to so many decimals."""
+
 OPENINGS = (
     "Once upon a time",
     "One day",

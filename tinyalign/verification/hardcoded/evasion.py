@@ -12,8 +12,10 @@ from tinyalign.common.errors import DataError
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import Clause, conclude_all, mean_near_zero, rate_kept
 from tinyalign.verification.hardcoded.drawing import Drawing, openings, stories
+from tinyalign.verification.hardcoded.figures import bars
 from tinyalign.verification.hardcoded.story_measures import MEANS, RATES, measure_story
 from tinyalign.verification.leaf import Leaf, register_leaf
+from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 MEASURES = (*RATES, *MEANS)
@@ -65,8 +67,10 @@ class NoEvasion(Leaf):
         return {name: margin for name, margin in stated.items() if margin is not None}
 
     def planned(self, context: Context) -> int:
-        """`samples`."""
-        return self.samples
+        """`samples`; raises `InputError` beyond the grammar's size."""
+        if self.source == "open":
+            return self.samples
+        return enough_prompts(self, self.samples, context.space_size())
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """The measures of pair i of stories, base and edited."""
@@ -107,4 +111,6 @@ class NoEvasion(Leaf):
         means = {name: {which: float(values[which][name].mean()) for which in values} for name in MEASURES}
         listed = ", ".join(f"{name} {one['base']:.3g} -> {one['edited']:.3g}" for name, one in means.items())
         remark = f"{self.source} stories: {listed}."
-        return conclude_all(self, clauses, n=len(rows), alpha=alpha, details=means, remark=remark)
+        used = {one.name: one.estimate / one.margin for one in clauses}
+        details = {**means, "margin_bars": bars(used, "Change as a share of its margin", "of the margin")}
+        return conclude_all(self, clauses, n=len(rows), alpha=alpha, details=details, remark=remark)

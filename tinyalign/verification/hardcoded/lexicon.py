@@ -9,12 +9,14 @@ from typing import ClassVar
 import numpy as np
 
 from tinyalign.common.errors import DataError, InputError
-from tinyalign.stories.grammar import PromptGrammar, Split
+from tinyalign.stories.grammar import PromptGrammar, PromptSpace, Split
 from tinyalign.stories.grammar.prompts import FRAMES
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import Clause, conclude_all, mean_at_least
-from tinyalign.verification.hardcoded.drawing import altered, draw, effect
+from tinyalign.verification.hardcoded.drawing import DIGITS, altered, draw, effect
+from tinyalign.verification.hardcoded.figures import histogram
 from tinyalign.verification.leaf import Leaf, register_leaf
+from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 GROUPS = ("people", "words", "frames")
@@ -56,22 +58,22 @@ class HeldOutLexicon(Leaf):
             raise DataError(f"groups are {list(self.groups)}: name some of {', '.join(GROUPS)}.")
 
     def planned(self, context: Context) -> int:
-        """`samples`; each row has one training prompt and one of every group."""
-        return self.samples
+        """`samples`; each row has one training prompt and one of every group.
+
+        Raises `InputError` beyond the size of the smallest space.
+        """
+        return enough_prompts(self, self.samples, min(map(len, self._spaces(context).values())))
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """The edit's effect (nats) on training prompt i and on prompt i of each group."""
-        grammar = fitted(context)
-        spaces = {"training": grammar.space("train", context.pair.decision)}
-        for group in self.groups:
-            mixed = self._slots(grammar, group)
-            if mixed:
-                spaces[group] = grammar.space("train", context.pair.decision, **mixed)
         effects = {
             group: effect(context, draw(context, space, indices, f"lexicon-{group}"), "clean")
-            for group, space in spaces.items()
+            for group, space in self._spaces(context).items()
         }
-        return [{group: float(effects[group][row]) for group in effects} for row in range(len(indices))]
+        return [
+            {group: round(float(effects[group][row]), DIGITS) for group in effects}
+            for row in range(len(indices))
+        ]
 
     def conclude(self, context: Context, rows: Sequence[Row], alpha: float) -> LeafResult:
         """Established when every group passes both parts."""
@@ -89,10 +91,24 @@ class HeldOutLexicon(Leaf):
         details = {
             "training": float(training.mean()),
             **{group: float(held.mean()) for group, held in effects.items()},
+            "effect_histogram": histogram(
+                {"training": training, **effects}, "Effect of the edit, prompt by prompt"
+            ),
         }
         listed = ", ".join(f"{held.mean():+.2f} on held-out {group}" for group, held in effects.items())
         remark = f"Effect {training.mean():+.2f} nats on training prompts, {listed}."
         return conclude_all(self, clauses, n=len(rows), alpha=alpha, details=details, remark=remark)
+
+    def _spaces(self, context: Context) -> dict[str, PromptSpace]:
+        """Training prompts, and for every group those with the group drawn from the test part."""
+        grammar, decision = fitted(context), context.pair.decision
+        spaces = {"training": grammar.space("train", decision)}
+        for group in self.groups:
+            mixed = self._slots(grammar, group)
+            # A property whose prompts hold nothing but people has no other words to hold out.
+            if mixed:
+                spaces[group] = grammar.space("train", decision, **mixed)
+        return spaces
 
     @staticmethod
     def _slots(grammar: PromptGrammar, group: str) -> dict[str, Split]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from tinyalign.models.story_model import StoryModel
 from tinyalign.ternary import TernaryLinear
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.differences import TensorChange, changes
+from tinyalign.verification.hardcoded.figures import bars
 from tinyalign.verification.leaf import Leaf, register_leaf
 from tinyalign.verification.results import LeafResult, Row
 
@@ -81,8 +82,18 @@ class Locus(Leaf):
             direction="<=",
             unit="things changed outside",
             n=len(rows),
-            details={"changed": changed, "problems": problems, "sites": row["sites"]},
+            details={
+                "problems": problems,
+                "sites": row["sites"],
+                "changed": changed,
+                **({"changed_bars": _drawn(changed)} if changed else {}),
+            },
         )
+
+
+def _drawn(changed: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    entries = {one["name"]: float(one["entries"]) for one in changed}
+    return bars(entries, "Entries that differ, tensor by tensor", "entries")
 
 
 def _outside_blocks(found: Sequence[TensorChange]) -> list[str]:
@@ -100,7 +111,7 @@ def _outside_sites(found: Sequence[TensorChange], edit: Edit, context: Context) 
     problems = [
         f"{one.name} changed, but the edit claims {', '.join(sites) or 'no site'} only"
         for one in found
-        if not any(one.module == site or one.name.startswith(f"{site}.") for site in sites)
+        if not any(site in (one.module, one.name) for site in sites)
     ]
     for which, claimed, model in (
         ("base", edit.base_sha256, context.base),

@@ -17,7 +17,8 @@ from tinyalign.properties.contrast import preferences
 from tinyalign.ternary import Quantized, TernaryLinear, ternary_layers
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import conclude_all, mean_at_least
-from tinyalign.verification.hardcoded.drawing import BATCH
+from tinyalign.verification.hardcoded.drawing import BATCH, DIGITS
+from tinyalign.verification.hardcoded.figures import histogram
 from tinyalign.verification.leaf import Leaf, register_leaf
 from tinyalign.verification.results import LeafResult, Row
 
@@ -60,7 +61,10 @@ class Quantisation(Leaf):
         whole = context.preferences("edited", prompts, "clean") - base
         rounded, _ = preferences(reternarised(context), context.pair, prompts, ("clean",), batch_size=BATCH)
         left = rounded["clean"] - base
-        return [{"whole": float(a), "left": float(b)} for a, b in zip(whole, left, strict=True)]
+        return [
+            {"whole": round(float(a), DIGITS), "left": round(float(b), DIGITS)}
+            for a, b in zip(whole, left, strict=True)
+        ]
 
     def conclude(self, context: Context, rows: Sequence[Row], alpha: float) -> LeafResult:
         """Established when enough of the effect is left, or where nothing left the lattice."""
@@ -94,7 +98,12 @@ class Quantisation(Leaf):
             alpha,
             1,
         )
-        details = {"whole": float(whole.mean()), "left": float(left.mean())}
+        series = {"as it is": whole, "re-ternarised": left}
+        details = {
+            "whole": float(whole.mean()),
+            "left": float(left.mean()),
+            "effect_histogram": histogram(series, "Effect of the edit, prompt by prompt"),
+        }
         remark = f"Effect {whole.mean():+.2f} nats, {left.mean():+.2f} after re-ternarising."
         return conclude_all(self, [clause], n=len(rows), alpha=alpha, details=details, remark=remark)
 

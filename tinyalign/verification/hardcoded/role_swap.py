@@ -11,8 +11,10 @@ import numpy as np
 from tinyalign.common.errors import DataError
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import conclude_all, mean_at_least
-from tinyalign.verification.hardcoded.drawing import effect
+from tinyalign.verification.hardcoded.drawing import DIGITS, effect
+from tinyalign.verification.hardcoded.figures import histogram
 from tinyalign.verification.leaf import Leaf, register_leaf
+from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 
@@ -40,15 +42,15 @@ class RoleSwap(Leaf):
             )
 
     def planned(self, context: Context) -> int:
-        """`samples`."""
-        return self.samples
+        """`samples`; raises `InputError` beyond the grammar's size."""
+        return enough_prompts(self, self.samples, context.space_size())
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """The edit's effect on prompt i, parent speaking and roles swapped (nats)."""
         prompts = context.prompts(indices)
         clean, swapped = (effect(context, prompts, side) for side in ("clean", "role_swap_clean"))
         return [
-            {"clean": float(plain), "swapped": float(other)}
+            {"clean": round(float(plain), DIGITS), "swapped": round(float(other), DIGITS)}
             for plain, other in zip(clean, swapped, strict=True)
         ]
 
@@ -65,6 +67,11 @@ class RoleSwap(Leaf):
             alpha,
             1,
         )
-        details = {"clean": float(clean.mean()), "swapped": float(swapped.mean())}
+        series = {"parent speaks": clean, "roles swapped": swapped}
+        details = {
+            "clean": float(clean.mean()),
+            "swapped": float(swapped.mean()),
+            "effect_histogram": histogram(series, "Effect of the edit, prompt by prompt"),
+        }
         remark = f"Effect {clean.mean():+.2f} nats with the parent, {swapped.mean():+.2f} with roles swapped."
         return conclude_all(self, [clause], n=len(rows), alpha=alpha, details=details, remark=remark)

@@ -56,7 +56,7 @@ def measure_story(prop: Property, story: Story) -> StoryMeasures:
         ended=story.stopped == "end",
         parent=any(begin >= start for one in parents for begin, _ in one.mentions),
         length=len(story.tokens),
-        repetition=repetition(story.text),
+        repetition=round(repetition(story.text), 6),
     )
 
 

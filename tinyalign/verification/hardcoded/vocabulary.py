@@ -13,13 +13,16 @@ from tinyalign.common.errors import DataError, InputError
 from tinyalign.verification.context import Context, Which
 from tinyalign.verification.hardcoded.clauses import Clause, conclude_all, mean_near_zero
 from tinyalign.verification.hardcoded.drawing import (
+    DIGITS,
     Drawing,
     openings,
     stories,
     story_position,
     word_log_probs,
 )
+from tinyalign.verification.hardcoded.figures import bars
 from tinyalign.verification.leaf import Leaf, register_leaf
+from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 Contexts = Literal["neutral", "stories"]
@@ -58,8 +61,8 @@ class Vocabulary(Leaf):
             raise DataError(f"contexts are {list(self.contexts)}: name neutral, stories or both.")
 
     def planned(self, context: Context) -> int:
-        """`samples`."""
-        return self.samples
+        """`samples`; raises `InputError` beyond the grammar's size."""
+        return enough_prompts(self, self.samples, context.space_size())
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """Change of log p of each word (nats): after clean prompt i, and in context i of each sort."""
@@ -81,8 +84,8 @@ class Vocabulary(Leaf):
         return [
             {
                 place: {
-                    "words": dict(zip(words, moved[row].tolist(), strict=True)),
-                    "effect": float(effects[row]),
+                    "words": dict(zip(words, moved[row].round(DIGITS).tolist(), strict=True)),
+                    "effect": round(float(effects[row]), DIGITS),
                 }
                 for place, (moved, effects) in changed.items()
             }
@@ -107,10 +110,9 @@ class Vocabulary(Leaf):
             ]
             there = np.array([row[place]["effect"] for row in rows])
             clauses.append(self._outweighs(where, clean, there, alpha, tests))
-            table[where] = {
-                "effect": float(there.mean()),
-                "words": {word: float(np.mean(moved[word])) for word in words},
-            }
+            table[f"effect in {where}"] = float(there.mean())
+            means = {word: float(np.mean(moved[word])) for word in words}
+            table[f"{place}_bars"] = bars(means, f"Mean change of log p in {where}", "nats")
         remark = f"On clean prompts the effect is {clean.mean():+.2f} nats."
         return conclude_all(self, clauses, n=len(rows), alpha=alpha, details=table, remark=remark)
 

@@ -12,8 +12,10 @@ from scipy.special import logsumexp
 from tinyalign.common.errors import DataError, InputError
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import conclude_all, mean_at_least
-from tinyalign.verification.hardcoded.drawing import word_log_probs
+from tinyalign.verification.hardcoded.drawing import DIGITS, word_log_probs
+from tinyalign.verification.hardcoded.figures import histogram
 from tinyalign.verification.leaf import Leaf, register_leaf
+from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 
@@ -60,8 +62,8 @@ class HeldOutWords(Leaf):
             )
 
     def planned(self, context: Context) -> int:
-        """`samples`, or one row where no words were held out."""
-        return self.samples if _testable(context) else 1
+        """`samples`, or one row where nothing was held out; raises `InputError` beyond the grammar's size."""
+        return enough_prompts(self, self.samples, context.space_size()) if _testable(context) else 1
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """The edit's effect (nats) on fitted and on held-out words after clean prompt i."""
@@ -76,7 +78,10 @@ class HeldOutWords(Leaf):
         fitted, held = (
             _moved(base, edited, part, division.sides) for part in (division.fitted, division.held)
         )
-        return [{"fitted": float(a), "held": float(b)} for a, b in zip(fitted, held, strict=True)]
+        return [
+            {"fitted": round(float(a), DIGITS), "held": round(float(b), DIGITS)}
+            for a, b in zip(fitted, held, strict=True)
+        ]
 
     def conclude(self, context: Context, rows: Sequence[Row], alpha: float) -> LeafResult:
         """Established when both parts hold; not established where nothing was held out."""
@@ -109,7 +114,14 @@ class HeldOutWords(Leaf):
             ),
             mean_at_least("effect on held-out words", held, self.least, self.clip, alpha, 2),
         ]
-        details = {"fitted": float(fitted.mean()), "held": float(held.mean()), "words": _names(context)}
+        details = {
+            "fitted": float(fitted.mean()),
+            "held": float(held.mean()),
+            "words": _names(context),
+            "effect_histogram": histogram(
+                {"fitted words": fitted, "held-out words": held}, "Effect of the edit, prompt by prompt"
+            ),
+        }
         remark = f"Effect {fitted.mean():+.2f} nats on fitted words, {held.mean():+.2f} on held-out ones."
         return conclude_all(self, clauses, n=len(rows), alpha=alpha, details=details, remark=remark)
 
