@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import cast
 
 from tinyalign.common.errors import InputError
 from tinyalign.report.markup import Html, each, fragment, tag
-from tinyalign.report.numbers import number, together, unit_words
+from tinyalign.report.numbers import together, unit_words
 from tinyalign.report.scale import Scale, spanning
 
 _WIDTH, _EDGE = 360.0, 10.0
@@ -65,11 +66,7 @@ def _read_histogram(value: object, where: str) -> tuple[list[float], dict[str, l
     if isinstance(value, Mapping):
         found = cast(Mapping[str, object], value)
         edges, counts = _numbers(found.get("edges")), found.get("counts")
-        if (
-            edges
-            and isinstance(counts, Mapping)
-            and all(a < b for a, b in zip(edges, edges[1:], strict=False))
-        ):
+        if edges and isinstance(counts, Mapping) and all(a < b for a, b in pairwise(edges)):
             series = {str(name): _numbers(row) for name, row in counts.items()}
             if series and all(row is not None and len(row) == len(edges) - 1 for row in series.values()):
                 return edges, {name: row for name, row in series.items() if row is not None}

@@ -7,8 +7,8 @@ from typing import cast
 
 from tinyalign.report.figures import FIGURE_KINDS, details_figures
 from tinyalign.report.listing import facts, shown, table
-from tinyalign.report.markup import Html, each, fragment, tag
 from tinyalign.report.marks import badge, icon, look
+from tinyalign.report.markup import Html, each, fragment, tag
 from tinyalign.report.number_line import estimate_words, figure, requirement
 from tinyalign.report.numbers import number
 from tinyalign.report.reading import Document, Node, Result
@@ -43,8 +43,7 @@ def _leaf(leaf: Node, parent: Node | None, room: Room) -> Html:
 
 def _result(leaf: Node, result: Result, room: Room) -> Html:
     line = figure(result)
-    caption = "Dot and bar: estimate and interval. Dashed: the margin. Shaded: where the claim holds."
-    drawn = tag("figure", line, tag("figcaption", caption)) if line else None
+    drawn = tag("figure", line) if line else None
     numbers = _facts(result)
     main = tag("div", drawn, numbers, class_="split result") if drawn else numbers
     incomplete = None
@@ -108,4 +107,4 @@ def _data(details: Mapping[str, object]) -> list[tuple[str, object]]:
 def _chance(value: float | None) -> str | None:
     if value is None:
         return None
-    return "below 1e−6" if 0 <= value < 1e-6 else number(value, digits=2)
+    return "below 1e-6" if 0 <= value < 1e-6 else number(value, digits=2)

@@ -49,7 +49,7 @@ def look(status: str) -> Look:
 
 
 def glyph(kind: str, status: str) -> Html:
-    """The shape of a node's kind with the sign of its status, as SVG of 22 x 22 (to be placed in an <svg>)."""
+    """The shape of a node's kind with the sign of its status, as SVG of 22 x 22, to go inside an <svg>."""
     shape, sizes = _SHAPES.get(kind, _SHAPES["claim"])
     css = look(status).css
     return fragment(

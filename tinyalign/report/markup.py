@@ -25,11 +25,11 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(_sign(character) for character in text.replace("\r\n", "\n"))
+    return "".join(one if one.isprintable() else _sign(one) for one in text.replace("\r\n", "\n"))
 
 
 def _sign(character: str) -> str:
-    if character.isprintable() or character in _KEPT or unicodedata.category(character) == "Zs":
+    if character in _KEPT or unicodedata.category(character) == "Zs":
         return character
     code = ord(character)
     if code < 0x20:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
-from tinyalign.report.markup import Html, each, fragment, tag
 from tinyalign.report.marks import look
-from tinyalign.report.numbers import number, together, unit_words
+from tinyalign.report.markup import Html, each, fragment, tag
+from tinyalign.report.numbers import is_share, number, together, unit_words
 from tinyalign.report.reading import Result
 from tinyalign.report.scale import Scale, spanning
 
@@ -59,7 +60,12 @@ def scale_of(result: Result, left: float, right: float) -> Scale:
     kept = spanning(near, left, right)
     reach = 4 * (kept.high - kept.low)
     far = [end for end in ends if kept.low - reach <= end <= kept.high + reach]
-    return spanning([*near, *far], left, right)
+    scale = spanning([*near, *far], left, right)
+    if not is_share(result.unit):
+        return scale
+    # No share lies beyond 100%, nor below 0% unless it is a difference.
+    low = max(scale.low, 0.0) if min(*near, *far) >= 0.0 else scale.low
+    return replace(scale, low=low, high=min(scale.high, max(1.0, *near)))
 
 
 def ground(result: Result, scale: Scale, top: float, height: float) -> Html:
@@ -96,7 +102,8 @@ def interval(result: Result, scale: Scale, y: float, size: float) -> Html:
             if scale.holds(value):
                 drawn = f"M{at:.1f} {y - size:.1f}V{y + size:.1f}"
             else:
-                drawn = f"M{at - side * size:.1f} {y - size:.1f}L{at:.1f} {y:.1f}L{at - side * size:.1f} {y + size:.1f}"
+                back = at - side * size
+                drawn = f"M{back:.1f} {y - size:.1f}L{at:.1f} {y:.1f}L{back:.1f} {y + size:.1f}"
             parts.append(tag("path", class_=f"interval {css}", d=drawn))
     if result.estimate is not None and math.isfinite(result.estimate):
         parts.append(tag("circle", class_=f"dot {css}", cx=scale.at(result.estimate), cy=y, r=size * 0.75))

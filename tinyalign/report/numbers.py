@@ -1,11 +1,11 @@
-"""Numbers as people read them. Nothing is computed: a number is only rounded, never below what tells it apart."""
+"""Numbers as people read them: rounded, with as many digits as it takes to tell them apart."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-MISSING = "–"
+_MINUS = "\N{MINUS SIGN}"
 _SHARES = frozenset({"share", "rate", "probability", "fraction", "proportion"})
 _MOST_DIGITS = 7
 
@@ -24,11 +24,11 @@ def unit_words(unit: str) -> str:
 def number(value: float | None, unit: str = "", digits: int = 3) -> str:
     """`value` at `digits` significant digits (whole numbers in full), as a percentage for shares."""
     if value is None:
-        return MISSING
+        return "?"
     if math.isinf(value):
-        return "∞" if value > 0 else "−∞"
+        return "∞" if value > 0 else f"{_MINUS}∞"
     written = _percent(value, digits) if is_share(unit) else _plain(value, digits)
-    return written.replace("-", "−", 1) if written.startswith("-") else written
+    return written.replace("-", _MINUS)
 
 
 def together(values: Sequence[float | None], unit: str = "") -> list[str]:

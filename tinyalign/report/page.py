@@ -7,13 +7,17 @@ from hashlib import sha256
 
 from tinyalign.report import sections
 from tinyalign.report.leaves import leaves
-from tinyalign.report.markup import Html, each, fragment, tag
 from tinyalign.report.marks import look
+from tinyalign.report.markup import Html, each, fragment, tag
 from tinyalign.report.reading import FORMAT, Document
 from tinyalign.report.stories import Room, stories
 from tinyalign.report.style import style_sheet
 from tinyalign.report.tree_svg import NARROW, WIDE, legend, tree
 
+_HOW_TO_READ = (
+    "On each number line, the dot and the bar are the estimate and its interval, the dashed line is the "
+    "margin, and the claim holds on the shaded side. A leaf is established where the whole interval lies there."
+)
 _SAME_RANDOM = (
     "Each prompt is continued by both models with the same random numbers. Words that only the one side has "
     "are marked: struck out before, underlined after."
@@ -25,7 +29,7 @@ def page(document: Document, room: Room) -> str:
     blocks = [
         ("checked", "What was checked", sections.subject(document)),
         ("argument", "The argument", _argument(document)),
-        ("leaves", "The leaves", leaves(document, room)),
+        ("leaves", "The leaves", fragment(tag("p", _HOW_TO_READ, class_="muted"), leaves(document, room))),
         ("doubts", "Doubts", sections.doubts(document)),
         ("stories", "Stories before and after", _stories(document, room)),
         ("assumptions", "Assumptions", sections.assumptions(document)),

@@ -50,7 +50,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the argument. `anchor` is its id on the page, unique there; `margin` that of a numeric chain."""
+    """A node of the argument. `anchor` is its own id on the page; `margin` that of a numeric chain."""
 
     kind: str
     id: str
@@ -82,7 +82,7 @@ class Story:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole verdict. `property`, `pair`, `base`, `edited`, `edit` and `seal` stay mappings: they are listed."""
+    """A whole verdict; the fields that are only listed (`property`, `seal`, ...) stay mappings."""
 
     verdict: str
     exit_code: int

@@ -1,4 +1,4 @@
-"""The sections of the page around the leaves: what was checked, doubts, assumptions, limits, how to re-run."""
+"""The sections around the leaves: what was checked, doubts, assumptions, limits, how to re-run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 from tinyalign.report.listing import facts, full_hash, short_hash, shown
-from tinyalign.report.markup import Html, each, fragment, tag
 from tinyalign.report.marks import badge, icon, look
+from tinyalign.report.markup import Html, each, fragment, tag
 from tinyalign.report.numbers import number
 from tinyalign.report.reading import Document, Node
 
@@ -192,7 +192,7 @@ def rerun(document: Document) -> Html:
     return fragment(
         tag(
             "p",
-            "The same specification and checkpoints give the same seed, the same prompts and the same verdict hash.",
+            "The same specification and checkpoints give the same seed, the same prompts and the same hash.",
         ),
         commands,
         facts(rows),

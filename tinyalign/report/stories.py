@@ -1,4 +1,4 @@
-"""Texts side by side: what differs between before and after, and the span of a counterexample that decides."""
+"""Texts side by side: what differs before and after, and the span of a counterexample that decides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinyalign.report.numbers import number
 from tinyalign.report.reading import Counterexample, Story
 
 Span = tuple[int, int]
-_WORD = re.compile(r"\s*[\w'’-]+|\s*[^\w\s]|\s+")
+_WORD = re.compile(r"\s*[\w'\u2019-]+|\s*[^\w\s]|\s+")
 # Fewer equal words than this between two changes is chance, not a common passage.
 _COMMON = 3
 _MOST_COMPARISONS = 1_500_000
@@ -69,7 +69,7 @@ def _note(spans: list[Span], words: Sequence[tuple[int, str]], start: int, end: 
 
 
 def marked(text: str, prompt: str, spans: Sequence[Span], element: str, room: int) -> Html:
-    """`text` with `spans` in <element>, its prompt (where it begins with it) in grey, cut to `room` characters.
+    """`text` with `spans` in <element>, the prompt it begins with in grey, cut to `room` characters.
 
     The cut keeps the first span in sight, and says how much is left out.
     """

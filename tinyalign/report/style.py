@@ -53,7 +53,8 @@ body{margin:0;overflow-wrap:anywhere}
 header,main,footer{max-width:60rem;margin:0 auto;padding:0 1.25rem}
 header{padding-top:1.25rem;color:var(--muted);font-size:.875rem}
 main{padding-bottom:2rem}
-footer{padding-top:1.25rem;padding-bottom:3rem;color:var(--muted);font-size:.875rem;border-top:1px solid var(--line)}
+footer{padding-top:1.25rem;padding-bottom:3rem;color:var(--muted);font-size:.875rem;
+ border-top:1px solid var(--line)}
 h1,h2,h3,h4{line-height:1.3;margin:0;text-wrap:pretty;font-weight:650}
 h1{font-size:clamp(1.3rem,1rem + 1.6vw,1.8rem);letter-spacing:-.01em}
 h2{font-size:1.25rem;margin:3rem 0 1rem}h3{font-size:1.0625rem}h4{font-size:.9375rem;margin:1.5rem 0 .5rem}
@@ -65,7 +66,8 @@ svg a:focus-visible .hit{stroke:var(--link);stroke-width:2}
 .skip{position:absolute;left:-99rem}.skip:focus{left:1rem;top:.5rem;background:var(--card);padding:.5rem 1rem}
 .muted,.facts dt,figcaption,.crumb{color:var(--muted)}
 .small,figcaption,.crumb{font-size:.875rem}
-code,pre,.hash{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;font-size:.8125rem}
+code,pre,.hash{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;
+ font-size:.8125rem}
 pre{background:var(--soft);border-radius:6px;padding:.75rem 1rem;margin:.6rem 0;white-space:pre-wrap}
 .hero{margin-top:1rem;padding:1.5rem;border-radius:12px;background:var(--b);border:1px solid var(--c)}
 .hero .word{display:flex;align-items:center;gap:.6rem;color:var(--c);font-weight:650;margin:0 0 .6rem;
@@ -73,7 +75,8 @@ pre{background:var(--soft);border-radius:6px;padding:.75rem 1rem;margin:.6rem 0;
 .hero .tally{margin:.9rem 0 0}
 .hero .badge{background:var(--card);margin-right:.2rem}
 .hero ul{list-style:none;padding:0;margin:.5rem 0 0}
-nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;padding:0;margin:1rem 0 0;font-size:.9375rem}
+nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;padding:0;margin:1rem 0 0;
+ font-size:.9375rem}
 .badge{display:inline-block;color:var(--c);background:var(--b);border-radius:99px;padding:.05rem .6rem;
  font-size:.8125rem;font-weight:600;white-space:nowrap}
 .card,.leaf{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1.25rem}
@@ -91,7 +94,8 @@ figure{margin:.8rem 0 0}figcaption{margin-top:.25rem}
 .figure{display:block;width:100%;max-width:32rem;height:auto;font-size:12px}
 svg text{font-family:inherit;fill:var(--ink)}
 svg .tick,svg .crumb,svg .how{fill:var(--muted)}svg .tick{font-size:11px}
-svg .value,svg .series{font-size:12px}svg .value{font-weight:600}svg .margin-label{font-size:12px;fill:var(--muted)}
+svg .value,svg .series{font-size:12px}svg .value{font-weight:600}
+svg .margin-label{font-size:12px;fill:var(--muted)}
 .holds{fill:var(--good-bg)}.margin{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:3 2}
 .axis{stroke:var(--line)}.zero{stroke:var(--muted);stroke-dasharray:2 3}
 .interval{fill:none;stroke-width:2.5;stroke-linecap:round;stroke-linejoin:round}
@@ -101,8 +105,8 @@ svg .value,svg .series{font-size:12px}svg .value{font-weight:600}svg .margin-lab
 .tree .branch{fill:none;stroke:var(--line);stroke-width:1.5}.tree a .id{fill:var(--link)}
 .tree a:hover .name{text-decoration:underline}.tree .hit{fill:transparent}
 .tree .id{font-weight:650}.tree .got{fill:var(--ink)}
-.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;padding:0;margin:1rem 0 0;font-size:.875rem;
- color:var(--muted)}
+.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.4rem 1.2rem;padding:0;margin:1rem 0 0;
+ font-size:.875rem;color:var(--muted)}
 .legend li{display:flex;align-items:center;gap:.4rem;margin:0}
 .text{white-space:pre-wrap;margin:.3rem 0 0;font-family:Georgia,"Times New Roman",serif;line-height:1.65}
 .text .prompt{color:var(--muted)}

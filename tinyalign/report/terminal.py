@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 
-from tinyalign.report.markup import visible
 from tinyalign.report.marks import look
+from tinyalign.report.markup import visible
 from tinyalign.report.number_line import finding
 from tinyalign.report.reading import Document, Node, read_verdict
 from tinyalign.report.sections import tally

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from tinyalign.report.markup import Html, each, fragment, tag
 from tinyalign.report.marks import glyph, look
+from tinyalign.report.markup import Html, each, fragment, tag
 from tinyalign.report.number_line import estimate_words, ground, interval, requirement, scale_of
 from tinyalign.report.numbers import number, unit_words
 from tinyalign.report.reading import Node
