@@ -23,7 +23,7 @@ from tinyalign.engine import Sampling, Story, sample
 from tinyalign.engine.cpu import native
 from tinyalign.engine.cpu.sampling import Request, run
 from tinyalign.engine.cpu.weights import CpuModel
-from tinyalign.engine.sampling import choose
+from tinyalign.engine.sampling_torch import choose
 from tinyalign.models import StoryModel
 from tinyalign.ternary import reference
 from tinyalign.ternary.packing import pack

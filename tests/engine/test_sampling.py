@@ -18,7 +18,7 @@ from tests.models.tiny import network
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.engine import Sampling, sample
 from tinyalign.engine.philox import philox4x32, uniforms
-from tinyalign.engine.sampling import choose
+from tinyalign.engine.sampling_torch import choose
 from tinyalign.models import StoryModel
 from tinyalign.models.story_model import make_story_model
 

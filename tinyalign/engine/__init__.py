@@ -6,10 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinyalign.engine.sampling import Sampling, Story, sample
+    from tinyalign.engine.score import ContinuationScores, TextScores, score_continuations, score_texts
 
-_HOME = {"Sampling": "sampling", "Story": "sampling", "sample": "sampling"}
+_HOME = {
+    "ContinuationScores": "score",
+    "Sampling": "sampling",
+    "Story": "sampling",
+    "TextScores": "score",
+    "sample": "sampling",
+    "score_continuations": "score",
+    "score_texts": "score",
+}
 
-__all__ = ["Sampling", "Story", "sample"]
+__all__ = [
+    "ContinuationScores",
+    "Sampling",
+    "Story",
+    "TextScores",
+    "sample",
+    "score_continuations",
+    "score_texts",
+]
 
 
 def __getattr__(name: str) -> Any:

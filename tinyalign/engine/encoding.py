@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -58,6 +58,29 @@ def encode_all(model: LanguageModel, texts: Iterable[str]) -> dict[str, Ids]:
     return {text: tuple(model.encode(text)) for text in different}
 
 
+def encode_texts(model: LanguageModel, texts: Sequence[str | Sequence[int]]) -> list[Ids]:
+    """Token ids of every text; those given as ids are checked.
+
+    Raises `InputError` for a text of fewer than two tokens or longer than the context, or an unknown id.
+    """
+    ids_of = encode_all(model, [text for text in texts if isinstance(text, str)])
+    found = [ids_of[text] if isinstance(text, str) else tuple(text) for text in texts]
+    for text, ids in zip(texts, found, strict=True):
+        if len(ids) < 2:
+            raise InputError(f"The text {text!r} has {len(ids)} tokens: scoring needs at least two.")
+        _check_length(model, str(text), ids)
+        if not isinstance(text, str):
+            _check_ids(model, ids)
+    return found
+
+
+def _check_ids(model: LanguageModel, ids: Ids) -> None:
+    head: Any = model.network.get_submodule("lm_head")
+    size = int(head.out_features)
+    if not all(0 <= token < size for token in ids):
+        raise InputError(f"A token id is unknown to {model.name}: expected 0 to {size - 1}.")
+
+
 @dataclass(frozen=True)
 class Encoded:
     """A prompt's tokens up to where its alternatives are scored from, and the alternatives' after that."""
@@ -100,7 +123,7 @@ def _cut(model: LanguageModel, prompt: str, alternatives: Sequence[str], ids_of:
     alone = ids_of[prompt]
     full = [ids_of[prompt + alternative] for alternative in alternatives]
     for alternative, ids in zip(alternatives, full, strict=True):
-        check_length(model, prompt + alternative, ids)
+        _check_length(model, prompt + alternative, ids)
     start = min(_common_prefix(alone, ids) for ids in full)
     if start == 0 or any(len(ids) <= start for ids in full):
         raise InputError(
@@ -117,8 +140,7 @@ def _common_prefix(first: Ids, second: Ids) -> int:
     return min(len(first), len(second))
 
 
-def check_length(model: LanguageModel, text: str, ids: Ids) -> None:
-    """Raises `InputError` for a text of more tokens than the model can score."""
+def _check_length(model: LanguageModel, text: str, ids: Ids) -> None:
     # The last token is only predicted, so the model reads one fewer.
     if len(ids) - 1 > model.context:
         raise InputError(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
 
 from tinyalign.common.errors import CheckpointError, InputError
+from tinyalign.common.seeds import derive_seed
 from tinyalign.engine.backend import served_on_cpu
-from tinyalign.engine.philox import uniforms
 from tinyalign.models import StoryModel
 
+Cache = Literal["float32", "int8"]
 StopReason = Literal["end", "stop", "length", "context"]
 
 
@@ -59,6 +58,29 @@ class Story:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class Request:
+    """What to sample: `each` continuations of every prompt, given as text and as token ids.
+
+    `seed` keys the draws, `stories` are the consecutive indices to sample of all those, None for all.
+    """
+
+    texts: list[str]
+    encoded: list[list[int]]
+    each: int
+    limit: int
+    draw: Sampling
+    stop: tuple[str, ...]
+    seed: int
+    stories: range | None = None
+    cache: Cache = "float32"
+
+    @property
+    def chosen(self) -> range:
+        """The indices to sample."""
+        return range(len(self.encoded) * self.each) if self.stories is None else self.stories
+
+
 @dataclass
 class Row:
     """A story under way: the first `start` of its tokens are the prompt's."""
@@ -71,7 +93,7 @@ class Row:
 
 def sample(
     model: StoryModel,
-    prompts: str | Sequence[str],
+    prompts: str | Sequence[str | Sequence[int]],
     *,
     n: int = 1,
     max_new_tokens: int = 200,
@@ -80,28 +102,40 @@ def sample(
     top_p: float | None = None,
     stop: Sequence[str] = (),
     seed: int = 0,
+    coupled: bool = True,
     batch_size: int = 64,
     backend: str = "auto",
     threads: int = 1,
+    cache: Cache = "float32",
     stories: range | None = None,
+    progress: Callable[[int, int], object] | None = None,
 ) -> Iterator[Story]:
-    """Yield `n` continuations of each prompt, in the order of their index (prompt by prompt).
+    """Yield `n` continuations of each prompt (text or token ids), in the order of their index.
 
-    `stories` asks for consecutive ones only, by index in the whole run: what a shard of it samples.
+    Stories are numbered prompt by prompt; `stories` asks for consecutive ones only, by index in the whole
+    run: what a shard of it samples. `progress(done, of)` is called after every story.
 
     Story i draws its token at position p with the Philox number of (seed, i, p), so it does not depend on
     batch size, order, backend or threads, up to floating-point ties between tokens.
     Between backends a ternary model's story parts more often: rounding activations to int8 turns a last bit
     into a whole code.
 
+    With `coupled` (the default) the numbers belong to no model: two models sampled with one seed turn the
+    same uniforms into tokens by inverse transform over token ids, so that equal models tell equal stories
+    and the differences of paired stories come from the models. Without, the identity of the model
+    (`model.sha256`, which an edit in place does not change) enters the key and its stories are independent of
+    another model's.
+
     `backend` is "cpu", the fused C++ decoder of `tinyalign.engine.cpu` (float32 Llama and GPT-Neo models
     on the CPU, `threads` blocks of at most 32 stories), "torch", or "auto": the first where it serves the
-    model, otherwise the second, with a warning that says why if the model is on the CPU.
+    model, otherwise the second, with a warning that says why if the model is on the CPU. `cache="int8"`
+    makes the decoder keep keys and values as int8 with a scale for each token and head: faster for long
+    stories, and another distribution (see `tinyalign.engine.cpu.cache_cost`).
 
     Raises `InputError`, before anything is sampled, for an empty prompt of a model without a
-    beginning-of-story token, a prompt that leaves no room in the context, parameters out of range, or a
-    backend asked for by name that cannot run here; `CheckpointError` when the model gives logits that are
-    not finite.
+    beginning-of-story token, a prompt that leaves no room in the context, unknown tokens, parameters out of
+    range, or a backend asked for by name that cannot run here; `CheckpointError` when the model gives logits
+    that are not finite.
     """
     draw = Sampling(temperature, top_k, top_p)
     if n < 1 or max_new_tokens < 1 or batch_size < 1 or threads < 1:
@@ -111,91 +145,33 @@ def sample(
         )
     if any(not text for text in stop):
         raise InputError("An empty stop string would end every story at once: leave it out.")
-    texts = [prompts] if isinstance(prompts, str) else list(prompts)
-    encoded = [_encode(model, text) for text in texts]
-    chosen = range(len(texts) * n) if stories is None else stories
-    if chosen.step != 1 or not 0 <= chosen.start <= chosen.stop <= len(texts) * n:
-        raise InputError(f"Stories {chosen} were asked for of {len(texts) * n}: expected consecutive ones.")
-    if served_on_cpu(model, backend, "Sampling") is None:
-        return _run(model, texts, encoded, n, max_new_tokens, draw, tuple(stop), seed, batch_size, chosen)
-    from tinyalign.engine.cpu.sampling import Request, run
+    if cache not in ("float32", "int8"):
+        raise InputError(f"A cache of {cache!r} is unknown: expected float32 or int8.")
+    given = [prompts] if isinstance(prompts, str) else list(prompts)
+    encoded = [_encode(model, prompt) for prompt in given]
+    texts = [prompt if isinstance(prompt, str) else _text(model, prompt) for prompt in given]
+    chosen = range(len(given) * n) if stories is None else stories
+    if chosen.step != 1 or not 0 <= chosen.start <= chosen.stop <= len(given) * n:
+        raise InputError(f"Stories {chosen} were asked for of {len(given) * n}: expected consecutive ones.")
+    key = seed if coupled else derive_seed("sample one model", seed, model.sha256)
+    request = Request(texts, encoded, n, max_new_tokens, draw, tuple(stop), key, chosen, cache)
+    if served_on_cpu(model, backend, "Sampling") is not None:
+        from tinyalign.engine.cpu.sampling import run as run_on_cpu
 
-    request = Request(texts, encoded, n, max_new_tokens, draw, tuple(stop), seed, chosen)
-    return run(model, request, batch_size=batch_size, threads=threads)
+        found = run_on_cpu(model, request, batch_size=batch_size, threads=threads)
+    elif cache != "float32":
+        raise InputError("Only the CPU backend has an int8 cache: leave cache out, or use backend='cpu'.")
+    else:
+        from tinyalign.engine.sampling_torch import run
 
-
-def _run(
-    model: StoryModel,
-    texts: list[str],
-    encoded: list[list[int]],
-    n: int,
-    limit: int,
-    draw: Sampling,
-    stop: tuple[str, ...],
-    seed: int,
-    batch_size: int,
-    chosen: range,
-) -> Iterator[Story]:
-    for first in range(chosen.start, chosen.stop, batch_size):
-        done: dict[int, Story] = {}
-        by_length: dict[int, list[Row]] = {}
-        for index in range(first, min(first + batch_size, chosen.stop)):
-            ids = encoded[index // n]
-            row = Row(index, texts[index // n], len(ids), list(ids))
-            by_length.setdefault(len(ids), []).append(row)
-        # Rows of one prompt length need no padding, so no mask can go wrong.
-        for rows in by_length.values():
-            done |= {story.index: story for story in _batch(model, rows, limit, draw, stop, seed)}
-        yield from (done[index] for index in sorted(done))
+        found = run(model, request, batch_size=batch_size)
+    return found if progress is None else _reported(found, len(chosen), progress)
 
 
-def _batch(
-    model: StoryModel, rows: list[Row], limit: int, draw: Sampling, stop: tuple[str, ...], seed: int
-) -> Iterator[Story]:
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=model.network.config)
-    ids = torch.tensor([row.tokens for row in rows], device=model.device)
-    while rows:
-        with torch.no_grad():
-            logits = model.network(input_ids=ids, past_key_values=cache, use_cache=True).logits[:, -1]
-        drawn = choose(logits, draw, seed, [row.index for row in rows], len(rows[0].tokens))
-        kept: list[int] = []
-        for place, (row, token) in enumerate(zip(rows, drawn, strict=True)):
-            story = _advance(model, row, int(token), limit, stop)
-            if story is None:
-                kept.append(place)
-            else:
-                yield story
-        if kept and len(kept) < len(rows):
-            cache.batch_select_indices(torch.tensor(kept, device=model.device))
-        rows = [rows[place] for place in kept]
-        ids = torch.tensor([[row.tokens[-1]] for row in rows], device=model.device)
-
-
-def choose(
-    logits: Float[torch.Tensor, "batch d_vocab"],
-    draw: Sampling,
-    seed: int,
-    stories: Sequence[int],
-    position: int,
-) -> Int[np.ndarray, " batch"]:
-    """The next token of each row, by inverse transform over token ids of the (filtered) distribution.
-
-    Raises `CheckpointError` when a row holds NaN or +infinity, or no finite number at all.
-    """
-    scores = logits.detach().double().cpu().numpy()
-    highest = scores.max(axis=1, keepdims=True)
-    if not np.isfinite(highest).all():
-        raise not_finite()
-    if draw.temperature == 0:
-        return scores.argmax(axis=1)
-    weights = np.exp((scores - highest) / draw.temperature)
-    if draw.top_k is not None or draw.top_p is not None:
-        weights = _filtered(weights, draw)
-    cumulative = weights.cumsum(axis=1)
-    u = uniforms(seed, np.asarray(stories, dtype=np.int64), np.full(len(stories), position, dtype=np.int64))
-    return (cumulative <= (u * cumulative[:, -1])[:, None]).sum(axis=1)
+def _reported(found: Iterator[Story], total: int, progress: Callable[[int, int], object]) -> Iterator[Story]:
+    for done, story in enumerate(found, 1):
+        progress(done, total)
+        yield story
 
 
 def not_finite() -> CheckpointError:
@@ -204,40 +180,6 @@ def not_finite() -> CheckpointError:
         "The model gave logits that are not finite: its weights are damaged or its dtype overflows; "
         "check the checkpoint or use float32."
     )
-
-
-def _filtered(
-    weights: Float[np.ndarray, "batch d_vocab"], draw: Sampling
-) -> Float[np.ndarray, "batch d_vocab"]:
-    order = np.argsort(-weights, axis=1, kind="stable")
-    ranked = np.take_along_axis(weights, order, axis=1)
-    keep = np.ones_like(ranked, dtype=bool)
-    if draw.top_k is not None:
-        keep[:, draw.top_k :] = False
-    if draw.top_p is not None:
-        share = ranked.cumsum(axis=1) / ranked.sum(axis=1, keepdims=True)
-        # A token stays while those before it have not reached p; the likeliest always does.
-        keep &= (share - ranked / ranked.sum(axis=1, keepdims=True)) < draw.top_p
-    kept = np.zeros_like(weights)
-    np.put_along_axis(kept, order, np.where(keep, ranked, 0.0), axis=1)
-    return kept
-
-
-def _advance(model: StoryModel, row: Row, token: int, limit: int, stop: tuple[str, ...]) -> Story | None:
-    """Add a token to a row; the finished story if that ended it."""
-    if token == model.eos_id:
-        return finish(model, row, "end", None)
-    row.tokens.append(token)
-    if stop:
-        text = model.decode(row.tokens)[len(model.decode(row.tokens[: row.start])) :]
-        cuts = [place for place in (text.find(s) for s in stop) if place >= 0]
-        if cuts:
-            return finish(model, row, "stop", min(cuts))
-    if len(row.tokens) - row.start >= limit:
-        return finish(model, row, "length", None)
-    if len(row.tokens) >= model.context:
-        return finish(model, row, "context", None)
-    return None
 
 
 def finish(model: StoryModel, row: Row, stopped: StopReason, cut: int | None) -> Story:
@@ -250,11 +192,15 @@ def finish(model: StoryModel, row: Row, stopped: StopReason, cut: int | None) ->
     return Story(row.index, row.prompt, text if cut is None else text[:cut], new, stopped)
 
 
-def _encode(model: StoryModel, text: str) -> list[int]:
-    ids = model.encode(text)
+def _encode(model: StoryModel, prompt: str | Sequence[int]) -> list[int]:
+    ids = model.encode(prompt) if isinstance(prompt, str) else list(prompt)
     if not ids:
         raise InputError(
             "The prompt is empty and this model has no token that begins a story: give at least one word."
+        )
+    if not all(0 <= token < model.config.d_vocab for token in ids):
+        raise InputError(
+            f"A token id of the prompt is unknown to {model.name}: expected 0 to {model.config.d_vocab - 1}."
         )
     if len(ids) >= model.context:
         raise InputError(
@@ -262,3 +208,7 @@ def _encode(model: StoryModel, text: str) -> list[int]:
             "included: shorten it."
         )
     return ids
+
+
+def _text(model: StoryModel, ids: Sequence[int]) -> str:
+    return "" if model.tokenizer is None else model.decode(list(ids))

@@ -10,9 +10,8 @@ from tinyalign.engine.backend import served_on_cpu
 from tinyalign.engine.encoding import (
     Ids,
     LanguageModel,
-    check_length,
-    encode_all,
     encode_alternatives,
+    encode_texts,
 )
 
 __all__ = [
@@ -114,26 +113,23 @@ def score_continuations(
 
 def score_texts(
     model: LanguageModel,
-    texts: Sequence[str],
+    texts: Sequence[str | Sequence[int]],
     *,
     batch_size: int = 16,
     backend: str = "auto",
     threads: int = 1,
 ) -> TextScores:
-    """Log-probability (nats) of every token of each text but the first, given all before it.
+    """Log-probability (nats) of every token of each text (or its token ids) but the first, given all before.
 
     Where the model has BOS it is that first token, so every token of the text itself is scored. `backend`
     and `threads` are those of `score_continuations`.
-    Raises `InputError` for a text of fewer than two tokens or longer than the context, or a backend asked
-    for by name that cannot run here; `CheckpointError` when the model's logits are not finite.
+    Raises `InputError` for a text of fewer than two tokens or longer than the context, an unknown token, or
+    a backend asked for by name that cannot run here; `CheckpointError` when the model's logits are not
+    finite.
     """
     _check_counts(batch_size, threads)
-    ids_of = encode_all(model, texts)
-    for text, ids in ids_of.items():
-        if len(ids) < 2:
-            raise InputError(f"The text {text!r} has {len(ids)} tokens: scoring needs at least two.")
-        check_length(model, text, ids)
-    sequences = set(ids_of.values())
+    tokens = tuple(encode_texts(model, texts))
+    sequences = set(tokens)
     served = served_on_cpu(model, backend, "Scoring")
     if served is not None:
         from tinyalign.engine.cpu.score import score_sequences as score_on_cpu
@@ -143,7 +139,6 @@ def score_texts(
         from tinyalign.engine.score_torch import score_sequences
 
         found = score_sequences(model, sequences, batch_size)
-    tokens = tuple(ids_of[text] for text in texts)
     return TextScores(tokens=tokens, log_probs=tuple(tuple(found[ids]) for ids in tokens))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 
@@ -19,6 +20,9 @@ from tinyalign.ternary import TernaryLinear, ternary_layers
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from tinyalign.engine.sampling import Story
+    from tinyalign.engine.score import ContinuationScores, TextScores
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,76 @@ class StoryModel:
                 raise InputError(f"Token id {token} is unknown: expected 0 to {self.config.d_vocab - 1}.")
         text = self._tokenizer().decode(ids, skip_special_tokens=True)
         return text if isinstance(text, str) else "".join(text)
+
+    def sample(
+        self,
+        prompts: str | Sequence[str | Sequence[int]],
+        *,
+        n: int = 1,
+        max_new_tokens: int = 200,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        stop: Sequence[str] = (),
+        seed: int = 0,
+        coupled: bool = True,
+        batch_size: int = 64,
+        backend: str = "auto",
+        threads: int = 1,
+        cache: Literal["float32", "int8"] = "float32",
+        progress: Callable[[int, int], object] | None = None,
+    ) -> Iterator[Story]:
+        """Yield `n` stories that continue each prompt, in order; see `tinyalign.engine.sample`."""
+        from tinyalign.engine.sampling import sample
+
+        return sample(
+            self,
+            prompts,
+            n=n,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            stop=stop,
+            seed=seed,
+            coupled=coupled,
+            batch_size=batch_size,
+            backend=backend,
+            threads=threads,
+            cache=cache,
+            progress=progress,
+        )
+
+    @overload
+    def score(
+        self, texts: Sequence[str | Sequence[int]], *, backend: str = "auto", threads: int = 1
+    ) -> TextScores: ...
+    @overload
+    def score(
+        self,
+        texts: Sequence[str],
+        continuations: Sequence[Sequence[str]],
+        *,
+        backend: str = "auto",
+        threads: int = 1,
+    ) -> ContinuationScores: ...
+    def score(
+        self,
+        texts: Sequence[Any],
+        continuations: Sequence[Sequence[str]] | None = None,
+        *,
+        backend: str = "auto",
+        threads: int = 1,
+    ) -> TextScores | ContinuationScores:
+        """Log-probability (nats) of every token of texts, or of each text's `continuations`.
+
+        See `score_texts` and `score_continuations` of `tinyalign.engine.score`.
+        """
+        from tinyalign.engine.score import score_continuations, score_texts
+
+        if continuations is None:
+            return score_texts(self, texts, backend=backend, threads=threads)
+        return score_continuations(self, texts, continuations, backend=backend, threads=threads)
 
     @property
     def bos_id(self) -> int | None:

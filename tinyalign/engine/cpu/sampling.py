@@ -12,7 +12,7 @@ import numpy as np
 from tinyalign.common.errors import InputError
 from tinyalign.engine.cpu import native
 from tinyalign.engine.cpu.weights import CpuModel, checked, current, memory_error
-from tinyalign.engine.sampling import Row, Sampling, StopReason, Story, finish, not_finite
+from tinyalign.engine.sampling import Request, Row, Sampling, StopReason, Story, finish, not_finite
 
 if TYPE_CHECKING:
     from tinyalign.models import StoryModel
@@ -25,23 +25,6 @@ _STEPS = 64
 _STEPS_WITH_STOP = 16
 _RUNNING = 1
 _REASONS: dict[int, StopReason] = {2: "end", 3: "length", 4: "context"}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to sample: `each` continuations of every prompt, given as text and as token ids.
-
-    `stories` are the consecutive indices to sample of all those, None for all.
-    """
-
-    texts: list[str]
-    encoded: list[list[int]]
-    each: int
-    limit: int
-    draw: Sampling
-    stop: tuple[str, ...]
-    seed: int
-    stories: range | None = None
 
 
 def run(model: StoryModel, request: Request, *, batch_size: int, threads: int) -> Iterator[Story]:
@@ -58,8 +41,7 @@ def run(model: StoryModel, request: Request, *, batch_size: int, threads: int) -
                 f"A prompt of {len(ids)} token ids cannot be read: expected 1 to {cpu.context - 1} ids below "
                 f"{cpu.vocab}."
             )
-    whole = range(len(request.encoded) * request.each)
-    chosen = whole if request.stories is None else request.stories
+    chosen = request.chosen
     stops = _Stops(model, request)
     for first in range(chosen.start, chosen.stop, _WINDOW):
         count = min(_WINDOW, chosen.stop - first)
