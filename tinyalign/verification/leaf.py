@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from abc import ABC, abstractmethod
@@ -48,8 +49,11 @@ class Leaf(ABC):
 
     def __post_init__(self) -> None:
         """Validation; raises `DataError` with one sentence. Overriding classes call super's first."""
-        if not self.id or not self.claim:
-            raise DataError(f"A leaf of kind {self.kind!r} needs an id and a claim, found {self.id!r}.")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.id) or not self.claim:
+            raise DataError(
+                f"A leaf of kind {self.kind!r} needs a claim and an id of letters, digits, dots and dashes "
+                f"(its results are filed under it), found {self.id!r}."
+            )
 
     @abstractmethod
     def planned(self, context: Context) -> int:

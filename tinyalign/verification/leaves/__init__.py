@@ -15,6 +15,7 @@ from tinyalign.verification.leaves.checker import CheckerError
 from tinyalign.verification.leaves.damage import NeutralDamage, TotalVariation
 from tinyalign.verification.leaves.decision import DecisionRate, EditedContrast
 from tinyalign.verification.leaves.exhaustive import Exhaustive
+from tinyalign.verification.leaves.mechanism import Mechanism
 from tinyalign.verification.leaves.preservation import PairedPreservation, UniversalPreservation
 from tinyalign.verification.leaves.story import StoryFall, StoryRate
 
@@ -23,6 +24,7 @@ __all__ = [
     "DecisionRate",
     "EditedContrast",
     "Exhaustive",
+    "Mechanism",
     "NeutralDamage",
     "PairedPreservation",
     "StoryFall",

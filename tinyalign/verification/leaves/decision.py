@@ -1,4 +1,4 @@
-"""Leaves at the decision point: how often the violating words are preferred, and how much the antecedent does."""
+"""Leaves at the decision point: how often violating words are preferred, and what the antecedent does."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Exhaustive(Leaf):
             kind=self.kind,
             claim=self.claim,
             status=status,
-            summary=f"The satisfying words are preferred on {len(rows) - len(bad)} of all {len(rows)} prompts "
+            summary=f"Satisfying words are preferred on {len(rows) - len(bad)} of all {len(rows)} prompts "
             f"({share:.2%}), claimed {self.share:.2%}; enumerated, no sampling error.",
             estimate=share,
             low=share,

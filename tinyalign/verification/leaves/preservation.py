@@ -20,7 +20,7 @@ from tinyalign.verification.context import Context
 from tinyalign.verification.leaf import Leaf, register_leaf
 from tinyalign.verification.leaves.concluding import SHOWN, conclude_rate, no_rows, status_of
 from tinyalign.verification.leaves.decision import DIGITS, check_rate, planned_rate, preference_example
-from tinyalign.verification.results import LeafResult, Row
+from tinyalign.verification.results import LeafResult, Row, Status
 
 UNIT = "rise of the share of violating decisions"
 
@@ -130,7 +130,7 @@ class PairedPreservation(Leaf):
             id=self.id,
             kind=self.kind,
             claim=self.claim,
-            summary=f"Of {len(rows)} decisions of {len(table)} other properties {worse} got worse and {better} "
+            summary=f"Of {len(rows)} decisions of {len(table)} properties {worse} got worse and {better} "
             f"better: a rise of {(worse - better) / len(rows):+.2%}, at most {numbers['high']:+.2%} at error "
             f"{alpha:.3g}, claimed below {self.margin:.1%}.",
             margin=self.margin,
@@ -164,17 +164,13 @@ class PairedPreservation(Leaf):
             low = tango_interval(worse, better, len(rows), 1 - alpha, "lower").low
             high = tango_interval(worse, better, len(rows), 1 - alpha, "upper").high
             p = tango_test(worse, better, len(rows), self.margin).value
-            passed = (
-                "established"
-                if p <= alpha
-                else status_of(low, max(high, self.margin + 1e-12), self.margin, "<=")
-            )
+            failed: Status = "defeated" if low > self.margin else "not established"
             return {
                 "estimate": (worse - better) / len(rows),
                 "low": low,
                 "high": high,
                 "p_value": p,
-                "status": passed,
+                "status": "established" if p <= alpha else failed,
             }
         rises = [(row["after"] <= 0) - (row["before"] <= 0) for row in rows]
         low = betting_interval(rises, -1, 1, 1 - alpha, "lower").low

@@ -17,19 +17,19 @@ from tinyalign.stories import annotate
 from tinyalign.stories.grammar import Split
 from tinyalign.verification.context import Context
 from tinyalign.verification.leaf import Leaf, register_leaf
-from tinyalign.verification.leaves.concluding import SHOWN, conclude_rate, no_rows, status_of
+from tinyalign.verification.leaves.concluding import SHOWN, conclude_rate, no_rows
 from tinyalign.verification.leaves.decision import enough_prompts
-from tinyalign.verification.results import Counterexample, LeafResult, Row
+from tinyalign.verification.results import Counterexample, LeafResult, Row, Status
 
 BLOCK = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class SampledStories(Leaf):
-    """What story leaves share: row i continues fresh prompt i under both models with the same random numbers.
+    """What story leaves share: row i continues fresh prompt i under both models, same random numbers.
 
-    Temperature 1, `max_new_tokens` at most. The checker reads prompt and continuation as one story. Leaves with
-    one `stream`, split and length share their stories.
+    Temperature 1, `max_new_tokens` at most. The checker reads prompt and continuation as one story. Leaves
+    with one `stream`, split and length share their stories.
     """
 
     samples: int
@@ -199,8 +199,7 @@ class StoryFall(SampledStories):
         low = tango_interval(worse, better, n, 1 - alpha, "lower").low
         high = tango_interval(worse, better, n, 1 - alpha, "upper").high
         p = float(norm.cdf(float(tango_z(worse, better, n, -self.margin))))
-        # Without discordant pairs the interval's end is 0 itself, which is no fall.
-        opposite = status_of(low, max(high, 1e-12 - self.margin), -self.margin, "<=")
+        opposite: Status = "defeated" if low > -self.margin else "not established"
         return LeafResult(
             id=self.id,
             kind=self.kind,
