@@ -1,0 +1,254 @@
+"""Shards: the same bytes in this process, in several and on a cluster, also when one is killed half-way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinyalign
+from tinyalign.common.errors import CheckpointError, DataError, InputError
+from tinyalign.engine import sample
+from tinyalign.engine.executors import (
+    ContinuationTask,
+    Dask,
+    InProcess,
+    Processes,
+    SampleTask,
+    Source,
+    TextTask,
+    publish,
+    run_task,
+)
+from tinyalign.engine.executors.driver import run_shards
+from tinyalign.engine.executors.store import ShardStore
+from tinyalign.engine.executors.task import Task
+from tinyalign.engine.score import score_continuations, score_texts
+from tinyalign.models import StoryModel, dequantize
+
+PROMPTS = ("Once upon a time", "The dog", "Tom and his mom went to the park. Tom said")
+
+
+@pytest.fixture(scope="module")
+def model() -> StoryModel:
+    return tinyalign.load("ternary", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def task(model: StoryModel) -> SampleTask:
+    return SampleTask(Source("ternary", model.sha256), PROMPTS, n=20, max_new_tokens=30, seed=4)
+
+
+@pytest.fixture(scope="module")
+def expected(task: SampleTask) -> list[bytes]:
+    return list(run_shards(task, shard_size=5))
+
+
+class Counted:
+    """In this process, keeping count of the shards that were computed."""
+
+    def __init__(self) -> None:
+        self.computed: list[range] = []
+
+    def shards(self, task: Task, shards: Sequence[range]) -> Iterator[tuple[range, bytes]]:
+        # Backwards: results must come in order all the same.
+        for indices, shard in InProcess().shards(task, list(reversed(shards))):
+            self.computed.append(indices)
+            yield indices, shard
+
+
+@pytest.mark.parametrize("shard_size", [1, 7, 512])
+def test_shards_are_the_whole_run(model: StoryModel, task: SampleTask, shard_size: int) -> None:
+    whole = list(sample(model, PROMPTS, n=20, max_new_tokens=30, seed=4))
+    assert list(run_task(task, shard_size=shard_size)) == whole
+    assert list(run_task(task, shard_size=shard_size, executor=Counted())) == whole
+
+
+def test_scores_in_shards(model: StoryModel, task: SampleTask) -> None:
+    source = task.source
+    texts = tuple(f"Lily had {i} red balls and a dog." for i in range(7))
+    for shard_size in (2, 7):
+        found = list(run_task(TextTask(source, texts), shard_size=shard_size))
+        for one, other in zip(found, score_texts(model, texts).log_probs, strict=True):
+            assert one == pytest.approx(other, abs=1e-4)
+    alternatives = ((" sad.", " happy."),) * 7
+    found = list(run_task(ContinuationTask(source, texts, alternatives), shard_size=3))
+    for one, other in zip(found, score_continuations(model, texts, alternatives).log_probs, strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_bytes_though_one_is_killed(task: SampleTask, expected: list[bytes]) -> None:
+    shards = run_shards(task, shard_size=5, executor=Processes(2))
+    with pytest.warns(UserWarning, match="A worker process died"):
+        found = [next(shards)]
+        children = [
+            child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())
+        ]
+        assert len(children) == 2
+        children[0].kill()
+        found += shards
+    assert found == expected
+
+
+class Deadly(SampleTask):
+    """Ends the process that computes it."""
+
+    def items(self, indices: range) -> list[Any]:
+        os._exit(1)
+
+
+@pytest.mark.slow
+def test_processes_that_keep_dying_are_given_up(task: SampleTask) -> None:
+    with pytest.warns(UserWarning, match="died"), pytest.raises(InputError, match="died 2 times"):
+        list(run_task(Deadly(task.source, PROMPTS), executor=Processes(1, attempts=2)))
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_bytes_though_a_worker_is_killed(
+    task: SampleTask, expected: list[bytes]
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        shards = run_shards(task, shard_size=5, executor=Dask(client))
+        found = [next(shards)]
+        killed = next(iter(client.run(os.getpid).values()))
+        assert killed != os.getpid()
+        os.kill(killed, signal.SIGKILL)
+        found += shards
+        assert found == expected
+        assert killed not in client.run(os.getpid).values()
+
+
+def test_a_cluster_that_is_not_there() -> None:
+    pytest.importorskip("distributed")
+    with pytest.raises(InputError, match="No Dask scheduler answers"):
+        Dask("tcp:/nowhere")
+
+
+def test_the_models_identity_is_checked(task: SampleTask) -> None:
+    with pytest.raises(CheckpointError, match="has the identity"):
+        list(run_task(SampleTask(Source("ternary", "0" * 64), PROMPTS)))
+
+
+def test_a_published_model_is_the_one_that_was_published(model: StoryModel, tmp_path: Path) -> None:
+    edited = dequantize(model)
+    source = publish(edited, tmp_path / "edited")
+    assert source.model().sha256 == edited.sha256 != model.sha256
+    edited = SampleTask(source, PROMPTS, max_new_tokens=12)
+    assert len(list(run_task(edited))) == 3
+
+
+@pytest.fixture(scope="module")
+def whole_store(task: SampleTask, expected: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    store = tmp_path_factory.mktemp("whole") / "shards"
+    assert list(run_shards(task, shard_size=5, store=store)) == expected
+    return store.read_bytes()
+
+
+@given(st.data())
+@settings(max_examples=12, deadline=None)
+def test_a_run_goes_on_from_wherever_it_was_cut(
+    task: SampleTask, expected: list[bytes], whole_store: bytes, data: st.DataObject
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        store, content = Path(folder) / "shards", whole_store
+        cut = data.draw(st.integers(0, len(content)))
+        store.write_bytes(content[:cut])
+        left = max(0, content[:cut].count(b"\n") - 1)
+        counted = Counted()
+        assert list(run_shards(task, shard_size=5, store=store, executor=counted)) == expected
+        assert len(counted.computed) == len(expected) - left
+        again = Counted()
+        assert list(run_shards(task, shard_size=5, store=store, executor=again)) == expected
+        assert again.computed == []
+
+
+def test_a_run_left_early_keeps_what_it_did(task: SampleTask, expected: list[bytes], tmp_path: Path) -> None:
+    store = tmp_path / "shards"
+    begun = run_shards(task, shard_size=5, store=store)
+    assert [next(begun) for _ in range(3)] == expected[:3]
+    begun.close()
+    counted = Counted()
+    assert list(run_shards(task, shard_size=5, store=store, executor=counted)) == expected
+    assert len(counted.computed) == len(expected) - 3
+
+
+RUN = """
+import sys
+from tinyalign.engine.executors import *
+task = SampleTask(Source("ternary", sys.argv[1]), {prompts!r}, n=20, max_new_tokens=30, seed=4)
+for _ in run_task(task, shard_size=5, store=sys.argv[2]):
+    import time
+    time.sleep(0.2)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_its_run_is_resumed(
+    task: SampleTask, expected: list[bytes], tmp_path: Path
+) -> None:
+    store = tmp_path / "shards"
+    script = RUN.format(prompts=PROMPTS)
+    run = subprocess.Popen([sys.executable, "-c", script, task.source.sha256, str(store)])
+    for _ in range(1200):
+        if store.is_file() and store.read_bytes().count(b"\n") >= 4:
+            break
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.kill()
+    run.wait()
+    lines = store.read_bytes().count(b"\n")
+    assert 4 <= lines <= len(expected)
+    counted = Counted()
+    assert list(run_shards(task, shard_size=5, store=store, executor=counted)) == expected
+    assert len(counted.computed) == len(expected) + 1 - lines
+
+
+def test_a_store_of_something_else_or_damaged_is_refused(task: SampleTask, tmp_path: Path) -> None:
+    store = tmp_path / "shards"
+    list(run_shards(task, shard_size=30, store=store))
+    other = SampleTask(task.source, PROMPTS, n=20, max_new_tokens=30, seed=5)
+    for changed, size in ((other, 30), (task, 29)):
+        with pytest.raises(InputError, match="another task"):
+            list(run_shards(changed, shard_size=size, store=store))
+    with ShardStore(store), pytest.raises(InputError, match="Another run is writing"):
+        list(run_shards(task, shard_size=30, store=store))
+    content = store.read_bytes()
+    store.write_bytes(content.replace(b"upon", b"Upon", 1))
+    with pytest.raises(DataError, match=r"Line 2 .* damaged"):
+        list(run_shards(task, shard_size=30, store=store))
+    with pytest.raises(InputError, match="Cannot write"):
+        list(run_shards(task, store=store / "below" / "a-file"))
+
+
+def test_bad_input_is_one_sentence(task: SampleTask) -> None:
+    source = task.source
+    cases: list[tuple[Any, str]] = [
+        (lambda: SampleTask(source, ()), "at least one"),
+        (lambda: SampleTask(source, ("a",), n=0), "n 0"),
+        (lambda: SampleTask(source, ("a",), temperature=-1), "Temperature"),
+        (lambda: ContinuationTask(source, ("a",), ()), "1 prompts but 0"),
+        (lambda: Processes(0), "0 workers"),
+        (lambda: list(run_task(task, shard_size=0)), "shard size"),
+        (lambda: list(run_task(SampleTask(source, ("word " * 600,)))), "the model reads 512 at most"),
+    ]
+    for call, sentence in cases:
+        with pytest.raises(InputError, match=sentence):
+            call()
