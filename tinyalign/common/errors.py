@@ -19,6 +19,10 @@ class UnknownNameError(TinyalignError):
     """A name (model, property, edit method) that tinyalign does not know; the message gives the nearest."""
 
 
+class EditError(TinyalignError):
+    """An edit that does not fit: another base, a damaged artifact, or a fit that found nothing."""
+
+
 class InputError(TinyalignError):
     """An argument, a text or a file from the user that cannot be used as it stands."""
 
