@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinyalign.circuits import find_circuit
     from tinyalign.models import StoryModel, convert, load, models, ternarize
 
 __version__ = "0.1.0"
@@ -17,15 +18,16 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "StoryModel": "tinyalign.models",
     "convert": "tinyalign.models",
+    "find_circuit": "tinyalign.circuits",
     "load": "tinyalign.models",
     "ternarize": "tinyalign.models",
 }
 
-__all__ = ["StoryModel", "__version__", "convert", "load", "models", "ternarize"]
+__all__ = ["StoryModel", "__version__", "convert", "find_circuit", "load", "models", "ternarize"]
 
 
 # Rooms reached by attribute: `tinyalign.properties.get("P1")`; `tinyalign.models` can also be called.
-_ROOMS = ("engine", "models", "properties", "statistics", "stories", "ternary", "training")
+_ROOMS = ("circuits", "engine", "models", "properties", "statistics", "stories", "ternary", "training")
 
 
 def __getattr__(name: str) -> Any:

@@ -77,7 +77,9 @@ def attribution(
         table = torch.zeros(len(run.decisions), own.shape[1], dtype=torch.float64, device=own.device)
         for row, prompt in enumerate(owners):
             slope = gradients[site][row]
-            change = source.tail_inputs[site][row] * (slope @ other) - run.tail_inputs[site][row] * (slope @ own)
+            change = source.tail_inputs[site][row] * (slope @ other) - run.tail_inputs[site][row] * (
+                slope @ own
+            )
             table[prompt] += change.sum(0).double()
         found[site] = table.cpu().numpy()
     return found
@@ -98,8 +100,8 @@ def direct_attribution(reading: Reading) -> dict[Site, np.ndarray]:
     """Direct logit attribution [prompt d_in], in logits, of each input's write at the decision token.
 
     The write goes through the final norm, its scale held at the run's own, on to the mean logit of the
-    satisfying words' first tokens minus that of the violating ones' (tokens that both sets begin with cancel).
-    A head's is the sum over its columns. Biases and the embedding belong to no component.
+    satisfying words' first tokens minus that of the violating ones' (tokens that both sets begin with
+    cancel). A head's is the sum over its columns. Biases and the embedding belong to no component.
     """
     first = reading.first_row
     towards = _readout(reading)
@@ -114,7 +116,7 @@ def _readout(reading: Reading) -> Float[torch.Tensor, "prompt d_model"]:
     """What a write at the decision token is multiplied with: direction of the words, norm and scale."""
     network, first = reading.model.network, reading.first_row
     norm = final_norm(network)
-    unembedding = network.get_output_embeddings().weight
+    unembedding = network.get_submodule("lm_head").get_parameter("weight")
     directions = []
     for decision in reading.decisions:
         sides = []

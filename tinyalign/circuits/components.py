@@ -41,16 +41,21 @@ class Component:
         if self.kind not in KINDS or self.layer < 0:
             raise InputError(f"A component is a {', '.join(KINDS)} of a layer from 0 up, not {self!r}.")
         if (self.index is None) != (self.kind == "mlp") or (self.index is not None and self.index < 0):
-            raise InputError(f"Heads and neurons have an index from 0 up, whole MLPs none: {self!r} is wrong.")
+            raise InputError(
+                f"Heads and neurons have an index from 0 up, whole MLPs none: {self!r} is wrong."
+            )
 
     @property
     def name(self) -> str:
         """`L2H3`, `L3.mlp` or `L3N17`."""
-        return f"L{self.layer}" + {
-            "head": f"H{self.index}",
-            "mlp": ".mlp",
-            "neuron": f"N{self.index}",
-        }[self.kind]
+        return (
+            f"L{self.layer}"
+            + {
+                "head": f"H{self.index}",
+                "mlp": ".mlp",
+                "neuron": f"N{self.index}",
+            }[self.kind]
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -66,7 +71,11 @@ class Component:
         layer = int(found["layer"])
         if found["mlp"]:
             return cls("mlp", layer)
-        return cls("head", layer, int(found["head"])) if found["head"] else cls("neuron", layer, int(found["neuron"]))
+        return (
+            cls("head", layer, int(found["head"]))
+            if found["head"]
+            else cls("neuron", layer, int(found["neuron"]))
+        )
 
     @property
     def order(self) -> tuple[int, int, int]:
@@ -76,7 +85,8 @@ class Component:
 
 @dataclass(frozen=True)
 class Site:
-    """Where components of a layer write: `attention` (the output projection) or `mlp` (the down projection)."""
+    """Where components of a layer write: `attention` (the output projection) or `mlp` (the down
+    projection)."""
 
     layer: int
     kind: Literal["attention", "mlp"]
@@ -118,7 +128,8 @@ def writers(network: nn.Module) -> dict[Site, nn.Linear]:
 def all_components(config: ModelConfig, kinds: Sequence[Kind] = ("head", "mlp")) -> tuple[Component, ...]:
     """Every component of these kinds, in the order of `Component.order`."""
     found = [Component("mlp", layer) for layer in range(config.n_layers) if "mlp" in kinds]
-    for kind, count in (("head", config.n_heads), ("neuron", config.d_mlp)):
+    indexed: tuple[tuple[Kind, int], ...] = (("head", config.n_heads), ("neuron", config.d_mlp))
+    for kind, count in indexed:
         if kind in kinds:
             found += [Component(kind, layer, i) for layer in range(config.n_layers) for i in range(count)]
     return tuple(sorted(found, key=lambda component: component.order))
@@ -130,8 +141,8 @@ def check_components(config: ModelConfig, components: Iterable[Component]) -> tu
     for component in components:
         if component.layer >= config.n_layers or (component.index or 0) >= limits[component.kind]:
             raise InputError(
-                f"The model has no {component}: it has {config.n_layers} layers of {config.n_heads} heads and "
-                f"{config.d_mlp} neurons, counted from 0."
+                f"The model has no {component}: it has {config.n_layers} layers of {config.n_heads} heads "
+                f"and {config.d_mlp} neurons, counted from 0."
             )
     return tuple(sorted(set(components), key=lambda component: component.order))
 
@@ -150,7 +161,9 @@ def masks(
             if component.index is None:
                 found[site][row] = True
             elif component.kind == "head":
-                found[site][row, component.index * config.d_head : (component.index + 1) * config.d_head] = True
+                found[site][row, component.index * config.d_head : (component.index + 1) * config.d_head] = (
+                    True
+                )
             else:
                 found[site][row, component.index] = True
     return dict(sorted(found.items(), key=lambda item: item[0].order))
@@ -166,30 +179,33 @@ def random_sets(
     """`n` random sets with as many heads, MLPs and neurons as `like` has, without replacement in a set.
 
     They are drawn from the components that are not in `like` (`outside`, so that no set borrows the effect of
-    what it is compared with), or from all. A neuron inside an MLP of `like` counts as inside. Set i depends on
-    (seed, i) alone. Raises `InputError` where fewer components are left than are to be drawn.
+    what it is compared with), or from all. A neuron inside an MLP of `like` counts as inside. Set i depends
+    on (seed, i) alone. Raises `InputError` where fewer components are left than are to be drawn.
     """
     chosen = check_components(config, like)
     whole = {component.layer for component in chosen if component.kind == "mlp"}
-    wanted = Counter(component.kind for component in chosen)
+    wanted: Counter[Kind] = Counter(component.kind for component in chosen)
     pools: dict[Kind, list[Component]] = {}
     for kind, count in wanted.items():
         pool = [
             component
             for component in all_components(config, (kind,))
-            if not outside or (component not in chosen and not (kind == "neuron" and component.layer in whole))
+            if not outside
+            or (component not in chosen and not (kind == "neuron" and component.layer in whole))
         ]
         if len(pool) < count:
             raise InputError(
                 f"{count} random components of kind {kind} were asked for, but only {len(pool)} are left"
-                f"{' outside the circuit' if outside else ''}: draw from all of them, or take a smaller circuit."
+                f"{' outside the circuit' if outside else ''}: draw from all, or take a smaller circuit."
             )
         pools[kind] = pool
     drawn = []
     for i in range(n):
         rng = np.random.default_rng(derive_seed("random components", seed, i))
         picked = [
-            pool[j] for kind, pool in pools.items() for j in rng.choice(len(pool), wanted[kind], replace=False)
+            pool[j]
+            for kind, pool in pools.items()
+            for j in rng.choice(len(pool), wanted[kind], replace=False)
         ]
         drawn.append(tuple(sorted(picked, key=lambda component: component.order)))
     return tuple(drawn)

@@ -26,10 +26,10 @@ class Decision:
     """One prompt on one side, encoded.
 
     `prefix` is what the prompt says before its last token. Each of `tails` begins with that last token (the
-    *decision token*, at which the first token of every word is predicted) and goes on with a word's tokens but
-    the last, so that log p(word) is a sum over one tail's positions. `satisfying` of the `words` come first
-    and speak for the property. Two sides of a prompt end alike, so their tails are equal, whatever the lengths
-    of their prefixes: activations at tails can be exchanged between them.
+    *decision token*, at which the first token of every word is predicted) and goes on with a word's tokens
+    but the last, so that log p(word) is a sum over one tail's positions. `satisfying` of the `words` come
+    first and speak for the property. Two sides of a prompt end alike, so their tails are equal, whatever the
+    lengths of their prefixes: activations at tails can be exchanged between them.
     """
 
     prefix: Ids
@@ -49,9 +49,9 @@ def encode_decision(
 ) -> Decision:
     """`text` and its continuations `prefix + word`, of which the first `satisfying` speak for the property.
 
-    Prompt and word are encoded as one text. Where that moves the prompt's last token boundary, the decision is
-    cut at the last boundary that all words share, so that every word's tail holds the same rest of the prompt.
-    Raises `InputError` for a text longer than the context, or one of which no token is left.
+    Prompt and word are encoded as one text. Where that moves the prompt's last token boundary, the decision
+    is cut at the last boundary that all words share, so that every word's tail holds the same rest of the
+    prompt. Raises `InputError` for a text longer than the context, or one of which no token is left.
     """
     alone = tuple(model.encode(text))
     whole = [tuple(model.encode(text + prefix + word)) for word in words]
@@ -85,7 +85,8 @@ def encode_decision(
 def encode_side(
     model: StoryModel, pair: LogitPair, prompts: Sequence[ContrastPrompt], side: str
 ) -> tuple[Decision, ...]:
-    """The decisions of all prompts on `side`: clean, corrupted, role_swap_clean, role_swap_corrupted, neutral."""
+    """The decisions of all prompts on `side`: clean, corrupted, role_swap_clean, role_swap_corrupted,
+    neutral."""
     return tuple(
         encode_decision(
             model,
@@ -107,8 +108,8 @@ def check_aligned(first: Sequence[Decision], second: Sequence[Decision], prefixe
             raise InputError(f"Prompt {index} does not end with the same tokens on both sides.")
         if prefixes and len(one.prefix) != len(other.prefix):
             raise InputError(
-                f"Prompt {index} has {len(one.prefix)} tokens on one side and {len(other.prefix)} on the other: "
-                "only prompts of equal length can be exchanged position by position."
+                f"Prompt {index} has {len(one.prefix)} tokens on one side and {len(other.prefix)} on the "
+                "other: only prompts of equal length can be exchanged position by position."
             )
 
 

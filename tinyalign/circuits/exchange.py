@@ -1,11 +1,11 @@
 """Activation patching: one run with some components' writes taken from another run.
 
 A component's *write* (what it adds to the residual stream) is exchanged, not what it reads. For float layers
-that is the same as replacing a head's slice of the output projection's input. In a ternary layer all inputs of
-a token share one int8 scale, so that replacing a slice would also round the *other* heads anew; here each run's
-writes are those it really made under its own scale, and the rest stays as it was to the bit. And where the two
-runs are of a base and an edited model, a changed W_O or down projection goes with the component that it belongs
-to. Everything downstream of an exchanged write is computed anew by the running model.
+that is the same as replacing a head's slice of the output projection's input. In a ternary layer all inputs
+of a token share one int8 scale, so that replacing a slice would also round the *other* heads anew; here each
+run's writes are those it really made under its own scale, and the rest stays as it was to the bit. And where
+the two runs are of a base and an edited model, a changed W_O or down projection goes with the component that
+it belongs to. Everything downstream of an exchanged write is computed anew by the running model.
 """
 
 from __future__ import annotations
@@ -16,29 +16,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Integer
 
+from tinyalign.circuits.batched import Place, run_sets
 from tinyalign.circuits.components import Component, Site, masks, writers
 from tinyalign.circuits.decisions import check_aligned
-from tinyalign.circuits.forward import (
-    Layers,
-    SitePatch,
-    packs,
-    patched,
-    recorded,
-    run_packed,
-    run_prefix,
-    run_tail,
-    select_rows,
-)
+from tinyalign.circuits.forward import SitePatch, patched, recorded, run_prefix, run_tail
 from tinyalign.circuits.inert import simplify
-from tinyalign.circuits.reading import (
-    Positions,
-    PromptGroup,
-    Reading,
-    add_word_scores,
-    check_finite,
-    chunks_of_sets,
-    preferences_of,
-)
+from tinyalign.circuits.reading import Positions, Reading
 from tinyalign.common.errors import InputError
 from tinyalign.models.story_model import StoryModel
 
@@ -61,26 +44,25 @@ def exchange(run: Reading, source: Reading, sets: Sequence[Iterable[Component]])
     check_aligned(run.decisions, source.decisions, prefixes=run.positions == "all")
     weights = _weights(run.model, source.model)
     plain, index = simplify(run, source, weights, sets)
-    results = np.empty((len(plain), len(run.decisions)))
-    if plain:
-        scores = torch.zeros(
-            len(plain),
-            len(run.decisions),
-            len(run.decisions[0].words),
-            dtype=torch.float64,
-            device=run.model.device,
-        )
-        marks = {
-            site: mask.to(run.model.device) for site, mask in masks(run.model.config, plain).items()
+    marks = {site: mask.to(run.model.device) for site, mask in masks(run.model.config, plain).items()}
+
+    def patches(part: slice, place: Place, names: Sequence[int], packed: bool) -> dict[Site, SitePatch]:
+        tail = place == "tail"
+        inputs = source.tail_inputs if tail else source.prefix_inputs
+        outputs = source.tail_outputs if tail else source.prefix_outputs
+        return {
+            site: SitePatch(
+                mask[part],
+                torch.stack([inputs[site][name] for name in names]),
+                torch.stack([outputs[site][name] for name in names]),
+                *weights[site],
+                packed,
+            )
+            for site, mask in marks.items()
+            if bool(mask[part].any())
         }
-        for group in run.groups:
-            tokens = group.tokens
-            if run.positions == "all":
-                tokens += sum(map(len, group.prefixes))
-            for part in chunks_of_sets(tokens, len(plain), run.model.config.d_vocab):
-                scores[part] = _run(run, source, weights, group, marks, part, scores[part])
-        results = preferences_of(scores, run.decisions[0].satisfying).cpu().numpy()
-        check_finite(run.model, results)
+
+    results = run_sets(run, len(plain), patches)
     return np.stack([run.preferences if i is None else results[i] for i in index])
 
 
@@ -120,65 +102,6 @@ def run_with_components(
     }
     with patched(edited.network, last):
         return run_tail(edited.network, token_ids[:, -1:].to(edited.device), layers)[:, -1]
-
-
-def _run(
-    run: Reading,
-    source: Reading,
-    weights: Weights,
-    group: PromptGroup,
-    marks: Mapping[Site, torch.Tensor],
-    part: slice,
-    scores: torch.Tensor,
-) -> torch.Tensor:
-    """`scores` [set prompt word] of one chunk of sets, with one group's prompts filled in."""
-    network, device = run.model.network, run.model.device
-    chosen = {site: mask[part] for site, mask in marks.items()}
-    chosen = {site: mask for site, mask in chosen.items() if bool(mask.any())}
-    sets = scores.shape[0]
-    at = {prompt: i for i, prompt in enumerate(group.prompts)}
-    layers: Layers
-    if run.positions == "all":
-        patches = _patches(chosen, weights, source.prefix_inputs, source.prefix_outputs, group.prompts)
-        with patched(network, patches):
-            layers = run_prefix(network, torch.tensor(group.prefixes, device=device).repeat(sets, 1))
-    else:
-        layers = run.layers(group.prompts)
-    for tails in group.tails:
-        ids = torch.tensor(tails.ids, device=device)
-        packed = run.positions == "decision" and packs(network)
-        patches = _patches(chosen, weights, source.tail_inputs, source.tail_outputs, tails.rows, packed)
-        with patched(network, patches):
-            if packed:
-                rows = [at[prompt] for prompt in tails.prompts]
-                logits = run_packed(network, ids, sets, select_rows(layers, rows))
-            else:
-                each = len(group.prompts) if run.positions == "all" else 0
-                rows = [number * each + at[prompt] for number in range(sets) for prompt in tails.prompts]
-                logits = run_tail(network, ids.repeat(sets, 1), select_rows(layers, rows))
-                logits = logits.view(sets, len(tails.rows), *logits.shape[1:])
-        scores = add_word_scores(scores, logits, tails, run.decisions, run.first_row)
-    return scores
-
-
-def _patches(
-    chosen: Mapping[Site, torch.Tensor],
-    weights: Weights,
-    inputs: Mapping[Site, Mapping[int, torch.Tensor]],
-    outputs: Mapping[Site, Mapping[int, torch.Tensor]],
-    names: Sequence[int],
-    packed: bool = False,
-) -> dict[Site, SitePatch]:
-    return {
-        site: SitePatch(
-            mask,
-            torch.stack([inputs[site][name] for name in names]),
-            torch.stack([outputs[site][name] for name in names]),
-            *weights[site],
-            packed,
-        )
-        for site, mask in chosen.items()
-    }
 
 
 def _weights(run: StoryModel, source: StoryModel) -> Weights:

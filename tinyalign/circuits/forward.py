@@ -67,6 +67,25 @@ class SitePatch:
         return rearrange(result, f"set row pos d -> {together}")
 
 
+@dataclass(frozen=True, eq=False)
+class Steer:
+    """A vector to add to what is written at one site: `offset` [set d_model], the same at every position."""
+
+    offset: Float[torch.Tensor, "set d_model"]
+    packed: bool = False
+
+    def apply(
+        self, x: Float[torch.Tensor, "rows columns d_in"], output: Float[torch.Tensor, "rows columns d_model"]
+    ) -> Float[torch.Tensor, "rows columns d_model"]:
+        """The output plus each set's vector; sets lie as in `SitePatch.apply`."""
+        together = "row (set pos) d" if self.packed else "(set row) pos d"
+        apart = rearrange(output, f"{together} -> set row pos d", set=len(self.offset))
+        return rearrange(apart + self.offset[:, None, None], f"set row pos d -> {together}")
+
+
+Patch = SitePatch | Steer
+
+
 def effective(module: nn.Linear, x: torch.Tensor) -> torch.Tensor:
     """The input that the module's product sees: quantised to int8 a token in a ternary layer, else `x`."""
     return module.effective_input(x) if isinstance(module, TernaryLinear) else x
@@ -91,7 +110,7 @@ def write_hooks(network: nn.Module, hook: WriteHook) -> Iterator[None]:
 
 
 @contextmanager
-def patched(network: nn.Module, patches: Mapping[Site, SitePatch]) -> Iterator[None]:
+def patched(network: nn.Module, patches: Mapping[Site, Patch]) -> Iterator[None]:
     """Inside the block the network writes what `patches` say."""
     modules = writers(network)
 

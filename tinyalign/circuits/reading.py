@@ -19,8 +19,8 @@ from tinyalign.models.story_model import StoryModel
 
 Positions = Literal["decision", "all"]
 
-# Rows of about this many tokens run at once, with at most so many copies of a prompt side by side; fewer where
-# the vocabulary makes logits large (128 MiB).
+# Rows of about this many tokens run at once, with at most so many copies of a prompt side by side; fewer
+# where the vocabulary makes logits large (128 MiB).
 _TOKENS_AT_ONCE = 1024
 _COPIES_AT_ONCE = 64
 _LOGITS_AT_ONCE = 1 << 25
@@ -28,7 +28,8 @@ _LOGITS_AT_ONCE = 1 << 25
 
 @dataclass(frozen=True)
 class TailGroup:
-    """Tails of one length: `rows[i]` is the number of the i-th tail, `prompts[i]` its prompt's, `ids` [row pos]."""
+    """Tails of one length: `rows[i]` is the number of the i-th tail, `prompts[i]` its prompt's, `ids` [row
+    pos]."""
 
     rows: tuple[int, ...]
     prompts: tuple[int, ...]
@@ -59,7 +60,9 @@ def groups_of(decisions: Sequence[Decision]) -> list[PromptGroup]:
     order = sorted(range(len(decisions)), key=lambda prompt: len(decisions[prompt].prefix))
     for _, prompts in groupby(order, key=lambda prompt: len(decisions[prompt].prefix)):
         members = tuple(prompts)
-        own = sorted((row for prompt in members for row in by_prompt[prompt]), key=lambda row: len(rows[row][1]))
+        own = sorted(
+            (row for prompt in members for row in by_prompt[prompt]), key=lambda row: len(rows[row][1])
+        )
         tails = []
         for _, same in groupby(own, key=lambda row: len(rows[row][1])):
             chosen = tuple(same)
@@ -119,11 +122,11 @@ def first_rows(decisions: Sequence[Decision]) -> list[int]:
 class Reading:
     """What `read` found. Rows are tails, numbered in prompt order; lists are by row, or by prompt.
 
-    `tail_inputs[site][row]` [pos d_in] and `tail_outputs[site][row]` [pos d_model] are what each site's linear
-    module read (after int8 quantisation in a ternary layer) and wrote; `prefix_inputs[site][prompt]` and
-    `prefix_outputs` the same for prefixes, kept where `positions` is "all". `caches[prompt]` has every layer's
-    keys and values [head pos d_head]; `finals[row]` [pos d_model] is the residual stream before the last
-    norm; `preferences` [prompt] is log p(S) - log p(V) in nats.
+    `tail_inputs[site][row]` [pos d_in] and `tail_outputs[site][row]` [pos d_model] are what each site's
+    linear module read (after int8 quantisation in a ternary layer) and wrote; `prefix_inputs[site][prompt]`
+    and `prefix_outputs` the same for prefixes, kept where `positions` is "all". `caches[prompt]` has every
+    layer's keys and values [head pos d_head]; `finals[row]` [pos d_model] is the residual stream before the
+    last norm; `preferences` [prompt] is log p(S) - log p(V) in nats.
     """
 
     model: StoryModel
@@ -162,7 +165,9 @@ def read(model: StoryModel, decisions: Sequence[Decision], positions: Positions 
     if not decisions:
         raise InputError("There is no prompt to read: give at least one.")
     if positions not in ("decision", "all"):
-        raise InputError(f"Activations are exchanged at the positions 'decision' or 'all', not {positions!r}.")
+        raise InputError(
+            f"Activations are exchanged at the positions 'decision' or 'all', not {positions!r}."
+        )
     groups = groups_of(decisions)
     tail_in: dict[Site, dict[int, torch.Tensor]] = {}
     tail_out: dict[Site, dict[int, torch.Tensor]] = {}

@@ -18,7 +18,8 @@ Scorer = Callable[[Sequence[tuple[Component, ...]]], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Sides:
-    """Two runs over the same decisions; the effect is what `source` prefers beyond `target`, in nats a prompt.
+    """Two runs over the same decisions; the effect is what `source` prefers beyond `target`, in nats a
+    prompt.
 
     For a contrast `source` is the clean run and `target` the corrupted one; for an edit they are the edited
     and the base model. Positive = towards the property.

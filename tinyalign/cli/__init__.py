@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tinyalign.cli import demo, learn, look, measure, stories, work
+from tinyalign.cli import circuits, demo, learn, look, measure, stories, work
 from tinyalign.common.errors import TinyalignError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (look, work, stories, learn, measure, demo):
+for module in (look, work, stories, learn, measure, circuits, demo):
     module.register(app)
 
 
