@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.report.nodes import leaf
 from tests.report.parsing import parse
-from tests.report.samples import leaf, verdict
+from tests.report.samples import verdict
 from tinyalign.common.errors import InputError
-from tinyalign.report.figures import MOST_BARS, bars, details_figures, histogram
+from tinyalign.report.details import details_figures, figure_keys
+from tinyalign.report.figures import MOST_BARS, bars, histogram
 from tinyalign.report.number_line import estimate_words, figure, finding, requirement, scale_of
 from tinyalign.report.numbers import number, together
 from tinyalign.report.reading import Result, read_verdict
@@ -127,7 +129,7 @@ def test_a_histogram_draws_one_row_a_series_and_no_block_for_an_empty_bin() -> N
 )  # fmt: skip
 def test_a_malformed_histogram_is_named(wrong: object) -> None:
     with pytest.raises(InputError, match=r"leaf 'a', details\.histogram cannot be drawn"):
-        details_figures({"histogram": wrong}, "leaf 'a', details")
+        details_figures({"histogram": wrong}, "", "leaf 'a', details")
 
 
 def test_bars_start_at_zero_and_say_what_they_leave_out() -> None:
@@ -147,11 +149,26 @@ def test_bars_start_at_zero_and_say_what_they_leave_out() -> None:
 
 
 def test_figures_come_in_the_order_of_the_details_with_their_captions() -> None:
-    values = {"edges": [0, 1], "counts": {"a": [1]}}
-    found = details_figures(
-        {"n": 3, "by_slot_bars": {"names": 1.0}, "histogram": {**values, "title": "Effect"}}, "x"
-    )
-    assert [caption for caption, _ in found] == ["by slot", "Effect"]
+    values = {"edges": [0, 1], "counts": {"a": [1]}, "title": "Effect"}
+    details = {"n": 3, "by_slot_bars": {"names": 1.0}, "histogram": values, "short": [1.0, 2.0]}
+    assert [caption for caption, _ in details_figures(details, "", "x")] == ["by slot", "Effect"]
+    assert figure_keys(details) == ["by_slot_bars", "histogram"]
+
+
+def test_single_values_are_drawn_before_and_after_on_one_axis() -> None:
+    after, before = [float(at) for at in range(48)], [0.0] * 24 + [47.0] * 24
+    details = {"preference_nats": after, "preference_nats_before": before}
+    ((caption, drawn),) = details_figures(details, "share", "x")
+    assert caption == "preference nats" and figure_keys(details) == list(details)
+    page = parse(drawn)
+    assert [one.text for one in page.classed("series")] == ["before", "after"]
+    blocks = [(one.attributes["d"] or "").count("M") for one in page.classed("bar")]
+    assert blocks == [2, 24]
+    assert "nats" in (page.elements[0].attributes["aria-label"] or "")
+
+
+def test_equal_values_can_be_drawn() -> None:
+    assert len(details_figures({"values": [0.5] * 20}, "", "x")) == 1
 
 
 def _luminance(colour: str) -> float:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.report.samples import NASTY, verdict
+from tests.report.nodes import NASTY
+from tests.report.samples import verdict
 from tinyalign.common.errors import InputError
 from tinyalign.report.reading import read_verdict
 from tinyalign.report.terminal import sentence, summary
@@ -85,7 +86,7 @@ def test_the_summary_has_the_verdict_and_one_entry_a_node(kind: str, sign: str) 
     made = verdict(kind)
     shown = summary(made)
     assert shown.startswith(f"{sign} {kind.upper()}: ")
-    assert sentence(made) == f"{sign} {kind.upper()}: {made['sentence']}"
+    assert sentence(made) == f"{sign} {kind.upper()}: {made['sentence'].partition(': ')[2]}"
     for node in read_verdict(made).tree.walk():
         lines = [line.strip() for line in shown.splitlines()]
         assert sum(line.split(" ")[1:2] == [node.id] for line in lines) == 1

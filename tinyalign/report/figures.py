@@ -124,32 +124,3 @@ def _bar(label: str, size: float, shown: str, scale: Scale, top: float) -> Html:
 
 def _short(label: str) -> str:
     return label if len(label) <= _LABEL else f"{label[: _LABEL - 1]}…"
-
-
-def details_figures(details: Mapping[str, object], where: str) -> list[tuple[str, Html]]:
-    """Caption and figure for every histogram and bars of `details`, in its order.
-
-    A key "histogram" or "bars", or one that ends in "_histogram" or "_bars" (the rest is the caption). Either
-    may carry its own "unit" and "title" beside the numbers: `{"title", "unit", "values": {...}}` for bars.
-    """
-    found: list[tuple[str, Html]] = []
-    for key, value in details.items():
-        kind = key.rsplit("_", 1)[-1]
-        if kind not in FIGURE_KINDS:
-            continue
-        title = key.removesuffix(kind).strip("_").replace("_", " ")
-        own: Mapping[str, object] = cast(Mapping[str, object], value) if isinstance(value, Mapping) else {}
-        own_unit = own.get("unit")
-        unit = own_unit if isinstance(own_unit, str) else ""
-        own_title = own.get("title")
-        caption = own_title if isinstance(own_title, str) else title
-        place = f"{where}.{key}"
-        if kind == "histogram":
-            found.append((caption or "Distribution over prompts", histogram(value, unit, place)))
-        else:
-            values = own["values"] if isinstance(own.get("values"), Mapping) else value
-            found.append((caption or "Values", bars(values, unit, place)))
-    return found
-
-
-FIGURE_KINDS = ("histogram", "bars")

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
-from tinyalign.report.figures import FIGURE_KINDS, details_figures
+from tinyalign.report.details import details_figures, figure_keys
+from tinyalign.report.fields import Fields
 from tinyalign.report.listing import facts, shown, table
 from tinyalign.report.marks import badge, icon, look
 from tinyalign.report.markup import Html, each, fragment, tag
-from tinyalign.report.number_line import estimate_words, figure, requirement
-from tinyalign.report.numbers import number
+from tinyalign.report.number_line import SIGNS, estimate_words, figure, requirement
+from tinyalign.report.numbers import number, together, unit_words
 from tinyalign.report.reading import Document, Node, Result
 from tinyalign.report.stories import Room, counterexamples
 
 # Where a leaf's details say what its rows were drawn from.
-_DATA_KEYS = ("data", "prompts", "identity")
+_DATA_KEYS = (
+    "data",
+    "prompts",
+    "grammar_sha256",
+    "split",
+    "pair",
+    "family",
+    "sub_grammar",
+    "stories",
+    "audit",
+)
 
 
 def leaves(document: Document, room: Room) -> Html:
@@ -51,16 +61,14 @@ def _result(leaf: Node, result: Result, room: Room) -> Html:
         incomplete = tag(
             "p", tag("strong", "Incomplete:"), " the budget ended before all samples were drawn."
         )
-    figures = details_figures(result.details, f"verdict.tree, leaf {leaf.id!r}, details")
-    others = {
-        key: value
-        for key, value in result.details.items()
-        if key.rsplit("_", 1)[-1] not in FIGURE_KINDS and key not in _DATA_KEYS
-    }
+    figures = details_figures(result.details, result.unit, f"verdict.tree, leaf {leaf.id!r}, details")
+    drawn_keys = {"clauses", *_DATA_KEYS, *figure_keys(result.details)}
+    others = {key: value for key, value in result.details.items() if key not in drawn_keys}
     return fragment(
         tag("p", result.summary) if result.summary else None,
         incomplete,
         main,
+        _clauses(leaf, result.details),
         tag(
             "div", *(tag("figure", image, tag("figcaption", words)) for words, image in figures),
             class_="split pair",
@@ -86,22 +94,31 @@ def _facts(result: Result) -> Html:
 
 
 def _data(details: Mapping[str, object]) -> list[tuple[str, object]]:
-    rows: list[tuple[str, object]] = []
-    for key in _DATA_KEYS:
-        value = details.get(key)
-        if isinstance(value, Mapping):
-            known = cast(Mapping[str, object], value)
-            rows.append(
-                (
-                    "Data",
-                    each(
-                        tag("div", f"{name}: ".replace("_", " "), shown(one)) for name, one in known.items()
-                    ),
-                )
-            )
-        elif value is not None:
-            rows.append(("Data", shown(value)))
-    return rows
+    """One entry that says where the rows came from, in the order of `_DATA_KEYS`."""
+    told = [
+        tag("div", "" if key == "data" else f"{key.replace('_', ' ')}: ", shown(details[key]))
+        for key in _DATA_KEYS
+        if details.get(key) is not None
+    ]
+    return [("Data", each(told) if told else "this leaf's part of the sealed stream")]
+
+
+def _clauses(leaf: Node, details: Mapping[str, object]) -> Html | None:
+    """The parts of a leaf that claims several things at once, each with its sign, interval and margin."""
+    found = Fields(f"verdict.tree, leaf {leaf.id!r}, details", details).each("clauses")
+    if len(found) < 2:
+        return None
+    return tag("ul", each(_clause(one) for one in found), class_="clauses")
+
+
+def _clause(fields: Fields) -> Html:
+    holds, fails = fields.get("holds") is True, fields.get("fails") is True
+    status = "established" if holds else "defeated" if fails else "not established"
+    unit = fields.words("unit")
+    *bounds, margin = together([fields.number(key) for key in ("estimate", "low", "high", "margin")], unit)
+    sign = SIGNS.get(fields.words("direction"), fields.words("direction"))
+    numbers = f"{bounds[0]} [{bounds[1]}, {bounds[2]}], needs {sign} {margin}{unit_words(unit)}"
+    return tag("li", badge(status), f" {fields.text('name')}: ", tag("span", numbers, class_="muted"))
 
 
 def _chance(value: float | None) -> str | None:

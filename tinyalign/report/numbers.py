@@ -11,13 +11,14 @@ _MOST_DIGITS = 7
 
 
 def is_share(unit: str) -> bool:
-    """Whether values of `unit` ("share", "share of prompts", "rate", ...) are shown as percentages."""
-    return unit.split(" ", 1)[0] in _SHARES
+    """Whether values of `unit` ("share of prompts", "rise of the rate", ...) are shown as percentages."""
+    return not _SHARES.isdisjoint(unit.split())
 
 
 def unit_words(unit: str) -> str:
     """What follows a shown number: " nats", " of prompts" (for "share of prompts"), or nothing."""
-    words = unit.split(" ", 1)[1] if is_share(unit) and " " in unit else "" if is_share(unit) else unit
+    first, _, rest = unit.partition(" ")
+    words = rest if first in _SHARES else unit
     return f" {words}" if words else ""
 
 

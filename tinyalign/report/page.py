@@ -16,7 +16,7 @@ from tinyalign.report.tree_svg import NARROW, WIDE, legend, tree
 
 _HOW_TO_READ = (
     "On each number line, the dot and the bar are the estimate and its interval, the dashed line is the "
-    "margin, and the claim holds on the shaded side. A leaf is established where the whole interval lies there."
+    "margin, and the claim holds on the shaded side. A leaf is established where the interval lies there."
 )
 _SAME_RANDOM = (
     "Each prompt is continued by both models with the same random numbers. Words that only the one side has "
@@ -37,7 +37,7 @@ def page(document: Document, room: Room) -> str:
         ("rerun", "How to run it again", sections.rerun(document)),
     ]
     shown = [(anchor, title, body) for anchor, title, body in blocks if body is not None]
-    name = str(document.property.get("name") or document.property.get("id") or "")
+    name = str(document.prop.get("name") or document.prop.get("id") or "")
     title = f"{look(document.verdict).word.capitalize()}: {name} in {document.edited.get('name', '')}"
     body = tag(
         "body",

@@ -73,11 +73,13 @@ class Node:
 
 @dataclass(frozen=True)
 class Story:
-    """Two continuations of one prompt under the same random numbers."""
+    """Two continuations of one prompt under the same random numbers, with the text checker's verdicts."""
 
     prompt: str
     before: str
     after: str
+    verdict_before: str
+    verdict_after: str
 
 
 @dataclass(frozen=True)
@@ -88,11 +90,14 @@ class Document:
     exit_code: int
     sentence: str
     hash: str
-    property: Mapping[str, object]
+    prop: Mapping[str, object]
     pair: Mapping[str, object]
     base: Mapping[str, object]
     edited: Mapping[str, object]
     edit: Mapping[str, object] | None
+    localization: Mapping[str, object]
+    argument: Mapping[str, object]
+    preserved: tuple[str, ...]
     seal: Mapping[str, object]
     tree: Node
     stories: tuple[Story, ...]
@@ -102,6 +107,23 @@ class Document:
     started: str
     seconds: float | None
     leaves: tuple[Node, ...] = field(repr=False)
+
+    @property
+    def opening(self) -> str:
+        """The first sentence of `sentence`, without the verdict's word before it."""
+        return self._split()[0]
+
+    @property
+    def rest(self) -> str:
+        """What follows the first sentence, "" where nothing does."""
+        return self._split()[1]
+
+    def _split(self) -> tuple[str, str]:
+        first, dot, rest = self.sentence.partition(". ")
+        word = f"{self.verdict}: "
+        if first.lower().startswith(word):
+            first = first[len(word) :]
+        return first + dot.strip(), rest
 
     def with_status(self, status: str) -> tuple[Node, ...]:
         """The leaves of this status, in reading order."""
@@ -121,15 +143,24 @@ def read_verdict(verdict: Mapping[str, object]) -> Document:
         exit_code=fields.whole("exit_code"),
         sentence=fields.text("sentence"),
         hash=fields.text("hash"),
-        property=fields.mapping("property"),
+        prop=fields.mapping("property"),
         pair=fields.mapping("pair", optional=True),
         base=fields.mapping("base"),
         edited=fields.mapping("edited"),
         edit=fields.mapping("edit", optional=True) or None,
+        localization=fields.mapping("localization", optional=True),
+        argument=fields.mapping("argument", optional=True),
+        preserved=fields.texts("preserved"),
         seal=fields.mapping("seal"),
         tree=tree,
         stories=tuple(
-            Story(each.text("prompt"), each.text("before"), each.text("after"))
+            Story(
+                each.text("prompt"),
+                each.text("before"),
+                each.text("after"),
+                each.words("verdict_before"),
+                each.words("verdict_after"),
+            )
             for each in fields.each("stories")
         ),
         assumptions=fields.texts("assumptions"),

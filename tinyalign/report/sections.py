@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import cast
 
-from tinyalign.report.listing import facts, full_hash, short_hash, shown
+from tinyalign.report.fields import Fields
+from tinyalign.report.listing import facts, full_hash, short_hash, shown, table
 from tinyalign.report.marks import badge, icon, look
 from tinyalign.report.markup import Html, each, fragment, tag
-from tinyalign.report.numbers import number
+from tinyalign.report.numbers import number, together, unit_words
 from tinyalign.report.reading import Document, Node
-
-_PREVIEW = 40
 
 
 def hero(document: Document) -> Html:
     """The verdict: sign, word and sentence, the tally of leaves, and the leaves that stand in the way."""
     status = look(document.verdict)
-    against = document.with_status("defeated") or document.with_status("not established")
+    against: tuple[Node, ...] = ()
+    if document.verdict != "established":
+        against = document.with_status("defeated") or document.with_status("not established")
+    # The list says with links what the sentence goes on to say.
+    told = any(leaf.id in document.rest for leaf in against)
+    word = tag("span", icon("leaf", document.verdict, 30), f"{status.word.capitalize()}:", class_="word")
     return tag(
         "section",
-        tag("p", icon("leaf", document.verdict, 30), tag("span", status.word.capitalize()), class_="word"),
-        tag("h1", document.sentence, id="verdict"),
+        tag("h1", word, " ", document.opening, id="verdict"),
+        tag("p", document.rest) if document.rest and not told else None,
         tag("p", tally(document), class_="tally"),
-        tag("ul", each(_against(leaf) for leaf in against)) if document.verdict != "established" else None,
+        tag("ul", each(_against(leaf) for leaf in against)) if against else None,
         class_=f"hero {status.css}",
         aria_labelledby="verdict",
     )
@@ -46,7 +50,7 @@ def tally(document: Document) -> str:
 
 def subject(document: Document) -> Html:
     """The property, the two models and the edit."""
-    prop, pair = document.property, document.pair
+    prop, pair = document.prop, document.pair
     about = facts(
         [
             ("Property", f"{_str(prop, 'id')} {_str(prop, 'name')}".strip()),
@@ -55,15 +59,21 @@ def subject(document: Document) -> Html:
             ("Holds", _str(prop, "satisfied")),
             ("Is broken", _str(prop, "violated")),
             ("Words compared", _pair(pair)),
+            ("Also preserved", ", ".join(document.preserved)),
+            ("Argument", _str(document.argument, "about") or _str(document.argument, "name")),
         ]
     )
     models = facts([("Before", _model(document.base)), ("After", _model(document.edited))])
+    edit = fragment(tag("h3", "The models"), models, tag("h3", "The edit"), _edit(document.edit))
     return tag(
         "div",
-        tag("div", tag("h3", "The property"), about, class_="card"),
         tag(
-            "div", tag("h3", "The models"), models, tag("h3", "The edit"), _edit(document.edit), class_="card"
+            "div",
+            tag("div", tag("h3", "The property"), about, class_="card"),
+            _localization(document.localization),
+            class_="stack",
         ),
+        tag("div", tag("div", edit, class_="card"), class_="stack"),
         class_="split pair",
     )
 
@@ -93,47 +103,69 @@ def _edit(edit: Mapping[str, object] | None) -> Html:
     if edit is None:
         words = "No edit file was given: the two checkpoints are compared as they are."
         return tag("p", words, class_="muted")
-    said = next((str(edit[key]) for key in ("words", "description", "describe") if edit.get(key)), None)
+    said = _str(edit, "description")
     flipped, bits = edit.get("trits_flipped"), edit.get("description_bits")
     listed = facts(
         [
             ("Method", _str(edit, "method")),
             ("Flipped", f"{shown(flipped)} trits" if flipped is not None else None),
             ("Description", f"{shown(bits)} bits" if bits is not None else None),
-            ("Where", shown(edit["sites"]) if edit.get("sites") else None),
+            ("Within", shown(edit["components"]) if edit.get("components") else None),
+            ("Changes", shown(edit["sites"]) if edit.get("sites") else None),
             ("Fitted on", shown(edit["prompts"]) if edit.get("prompts") else None),
-            ("Seed", shown(edit["seed"]) if edit.get("seed") is not None else None),
         ]
     )
-    return fragment(tag("p", said) if said else None, listed, _changes(edit.get("changes")))
+    return fragment(tag("p", said) if said else None, listed, _more(edit))
 
 
-def _changes(changes: object) -> Html | None:
-    if not isinstance(changes, Sequence) or not changes:
+_TOLD = (
+    "method",
+    "description",
+    "trits_flipped",
+    "description_bits",
+    "sites",
+    "components",
+    "prompts",
+    "diff",
+)
+
+
+def _more(edit: Mapping[str, object]) -> Html:
+    """What the edit changes tensor by tensor, and all else that its record says."""
+    lines = [line for line in _str(edit, "diff").splitlines() if line]
+    others = {key: value for key, value in edit.items() if key not in _TOLD}
+    listed = tag("ul", each(tag("li", line) for line in lines), class_="small")
+    return fragment(
+        tag("details", tag("summary", "Every changed tensor"), listed) if lines else None,
+        tag("details", tag("summary", "The edit's whole record"), table(others)) if others else None,
+    )
+
+
+def _localization(found: Mapping[str, object]) -> Html | None:
+    """Which components carry the effect, against random ones; None where no localization was given."""
+    if not found:
         return None
-    listed = each(
-        tag("li", _change(cast(Mapping[str, object], change)))
-        for change in changes
-        if isinstance(change, Mapping)
-    )
-    return tag(
-        "details",
-        tag("summary", "Every changed matrix"),
-        tag("ul", listed, class_="changes small", tabindex="0", role="region", aria_label="Changed matrices"),
-    )
+    fields, unit = Fields("verdict.localization", found), _str(found, "unit")
 
+    def measured(key: str) -> str | None:
+        if not fields.has(key):
+            return None
+        ends = [fields.below(key).number(end) for end in ("estimate", "low", "high")]
+        estimate, low, high = together(ends, unit)
+        return f"{estimate} [{low}, {high}]{unit_words(unit)}"
 
-def _change(change: Mapping[str, object]) -> Html:
-    indices, old, new = (change.get(key) for key in ("indices", "old", "new"))
-    name = tag("code", _str(change, "name") or _str(change, "module") or _str(change, "parameter"))
-    if not all(isinstance(each, Sequence) and not isinstance(each, str) for each in (indices, old, new)):
-        return fragment(name, " ", shown({k: v for k, v in change.items() if k != "name"}))
-    entries = list(zip(*(cast(Sequence[object], each) for each in (indices, old, new)), strict=False))
-    steps = fragment(
-        *(fragment(shown(i), ": ", shown(a), " → ", shown(b)) for i, a, b in entries[:_PREVIEW]), between="; "
+    rivals = fields.below("random").number("p95") if fields.has("random") else None
+    against = (
+        f"at most {number(rivals, unit)}{unit_words(unit)} in 95% of sets" if rivals is not None else None
     )
-    more = f"; … ({len(entries):,} in all)" if len(entries) > _PREVIEW else ""
-    return fragment(name, f" ({len(entries):,} changed; entry: old → new) ", steps, more)
+    rows: list[tuple[str, object]] = [
+        ("Components", tag("b", shown(found.get("components") or ()))),
+        ("Their effect", measured("effect")),
+        ("Lost without", measured("lost")),
+        ("Random ones", against),
+        ("Measured on", shown(found["held_out"]) if fields.has("held_out") else None),
+    ]
+    return tag("div", tag("h3", "What carries it"), facts(rows), class_="card")
 
 
 def doubts(document: Document) -> Html | None:

@@ -134,12 +134,22 @@ def _story(at: int, story: Story, room: Room) -> Html:
         remark,
         tag(
             "div",
-            _side("Before", marked(story.before, story.prompt, gone, "del", room.characters)),
-            _side("After", marked(story.after, story.prompt, new, "ins", room.characters)),
+            _side(
+                _read("Before", story.verdict_before),
+                marked(story.before, story.prompt, gone, "del", room.characters),
+            ),
+            _side(
+                _read("After", story.verdict_after),
+                marked(story.after, story.prompt, new, "ins", room.characters),
+            ),
             class_="split pair",
         ),
         class_="card story",
     )
+
+
+def _read(side: str, verdict: str) -> str:
+    return f"{side} (text checker: {verdict})" if verdict else side
 
 
 def counterexamples(shown: Sequence[Counterexample], room: Room) -> Html | None:

@@ -65,13 +65,13 @@ a:focus-visible,summary:focus-visible,pre:focus-visible{outline:2px solid var(--
 svg a:focus-visible .hit{stroke:var(--link);stroke-width:2}
 .skip{position:absolute;left:-99rem}.skip:focus{left:1rem;top:.5rem;background:var(--card);padding:.5rem 1rem}
 .muted,.facts dt,figcaption,.crumb{color:var(--muted)}
+.clauses{list-style:none;padding:0;font-size:.9375rem}
 .small,figcaption,.crumb{font-size:.875rem}
 code,pre,.hash{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono",monospace;
  font-size:.8125rem}
 pre{background:var(--soft);border-radius:6px;padding:.75rem 1rem;margin:.6rem 0;white-space:pre-wrap}
 .hero{margin-top:1rem;padding:1.5rem;border-radius:12px;background:var(--b);border:1px solid var(--c)}
-.hero .word{display:flex;align-items:center;gap:.6rem;color:var(--c);font-weight:650;margin:0 0 .6rem;
- letter-spacing:.02em}
+.hero .word{color:var(--c)}.hero .word .icon{display:inline-block;vertical-align:-.2em;margin-right:.5rem}
 .hero .tally{margin:.9rem 0 0}
 .hero .badge{background:var(--card);margin-right:.2rem}
 .hero ul{list-style:none;padding:0;margin:.5rem 0 0}
@@ -86,6 +86,7 @@ nav ul{list-style:none;display:flex;flex-wrap:wrap;gap:.25rem 1.1rem;padding:0;m
  gap:.2rem .7rem;align-items:start;font-size:1rem}
 .leaf header .icon{margin-top:.1rem}.leaf header .crumb{grid-column:2}.leaf header .badge{margin-left:.4rem}
 .icon{flex:none;display:block}
+.stack{display:grid;gap:1rem;align-content:start}.stack h3:not(:first-child){margin-top:1.25rem}
 .split{display:grid;gap:1rem 2rem;grid-template-columns:minmax(0,1fr)}
 .facts{display:grid;grid-template-columns:minmax(5.5rem,auto) minmax(0,1fr);gap:.3rem 1rem;margin:.6rem 0;
  font-size:.9375rem}

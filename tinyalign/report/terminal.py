@@ -32,7 +32,7 @@ def summary(verdict: Mapping[str, object], width: int = 100) -> str:
 
 def _sentence(document: Document) -> str:
     status = look(document.verdict)
-    return visible(f"{status.sign} {status.word.upper()}: {document.sentence}")
+    return visible(f"{status.sign} {status.word.upper()}: {document.opening} {document.rest}".rstrip())
 
 
 def _tree(node: Node, depth: int, width: int) -> list[str]:
