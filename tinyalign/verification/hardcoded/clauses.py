@@ -42,9 +42,9 @@ class Clause:
 
     @property
     def slack(self) -> float:
-        """How far the deciding bound is inside the margin, as a share of it (negative: outside)."""
+        """How far the deciding bound is inside the margin, as a share of it (of the bounds, at margin 0)."""
         inside = self.margin - self.high if self.direction == "<=" else self.low - self.margin
-        return inside / max(abs(self.margin), 1e-9)
+        return inside / (abs(self.margin) or max(abs(self.low), abs(self.high), 1e-9))
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, for a result's details."""
@@ -64,13 +64,14 @@ class Clause:
 def mean_at_least(
     name: str, values: ArrayLike, margin: float, bound: float, alpha: float, tests: int, unit: str = "nats"
 ) -> Clause:
-    """The clause "the mean is above `margin`" for values in [-`bound`, `bound`], by exact betting bounds.
+    """The clause "the mean is above `margin`" for values cut to +-`bound`, by exact betting bounds.
 
-    `tests` is the number of clauses that share the error of a false "fails". Source:
-    `tinyalign.statistics.betting`. Raises `InputError` for values beyond the bound.
+    Cutting makes large values smaller, so that a few of them cannot carry the claim. `tests` is the number of
+    clauses that share the error of a false "fails". Source: `tinyalign.statistics.betting`.
     """
-    lower = betting_interval(values, -bound, bound, 1 - alpha, "lower")
-    upper = betting_interval(values, -bound, bound, 1 - alpha / tests, "upper")
+    cut = np.clip(np.asarray(values, dtype=np.float64), -bound, bound)
+    lower = betting_interval(cut, -bound, bound, 1 - alpha, "lower")
+    upper = betting_interval(cut, -bound, bound, 1 - alpha / tests, "upper")
     return Clause(
         name=name,
         estimate=lower.estimate,
@@ -148,10 +149,12 @@ def conclude_all(
 ) -> LeafResult:
     """The leaf's result: established if every clause holds, defeated if one fails.
 
-    The result's own numbers are those of the clause that decides (the one furthest on the wrong side, else
-    the tightest); all are in `details["clauses"]`. The p-value is the largest of the clauses' (Berger 1982).
+    The result's own numbers are those of the clause that decides (the first one that fails, else the first
+    one that does not hold, else the tightest); all are in `details["clauses"]`. The p-value is the largest of
+    the clauses' (Berger 1982).
     """
-    worst = min(clauses, key=lambda one: (not one.fails, one.holds, one.slack))
+    failing = [one for one in clauses if one.fails] or [one for one in clauses if not one.holds]
+    worst = failing[0] if failing else min(clauses, key=lambda one: one.slack)
     if worst.fails:
         status, word = "defeated", "the opposite was shown"
     elif worst.holds:

@@ -31,8 +31,8 @@ class HeldOutLexicon(Leaf):
     "frames" (the sentences themselves). For each, training prompts with that group alone drawn from the test
     part are compared with training prompts as they are. Tested in the linear form, which needs no ratio of
     means: E[held out - margin x training] > 0; and E[held out] >= `least` nats, without which an edit that
-    does nothing, or works on the few names it was fitted on, would pass by its weakness everywhere. Effects
-    are cut to +-`clip` nats (exact betting bounds).
+    does nothing, or works on the few names it was fitted on, would pass by its weakness everywhere. What
+    is averaged is cut to +-`clip` nats (exact betting bounds).
 
     Training prompts draw from all training words, or, where the artifact says that it was fitted on some of
     them only (`edit.prompts["only"]`: slot to words), from those. Raises `DataError` for a margin outside
@@ -43,7 +43,7 @@ class HeldOutLexicon(Leaf):
     least: float
     samples: int
     groups: tuple[str, ...] = GROUPS
-    clip: float = 10.0
+    clip: float = 5.0
 
     kind: ClassVar[str] = "held-out-lexicon"
 
@@ -77,14 +77,13 @@ class HeldOutLexicon(Leaf):
 
     def conclude(self, context: Context, rows: Sequence[Row], alpha: float) -> LeafResult:
         """Established when every group passes both parts."""
-        effects = {group: np.clip([row[group] for row in rows], -self.clip, self.clip) for group in rows[0]}
+        effects = {group: np.array([row[group] for row in rows]) for group in rows[0]}
         training = effects.pop("training")
         clauses: list[Clause] = []
         for group, held in effects.items():
             share = f"held-out {group}: effect minus {self.margin:g} times the training effect"
-            bound = (1 + self.margin) * self.clip
             tests = 2 * len(effects)
-            clauses.append(mean_at_least(share, held - self.margin * training, 0.0, bound, alpha, tests))
+            clauses.append(mean_at_least(share, held - self.margin * training, 0.0, self.clip, alpha, tests))
             clauses.append(
                 mean_at_least(f"held-out {group}: effect", held, self.least, self.clip, alpha, tests)
             )

@@ -31,13 +31,13 @@ class Quantisation(Leaf):
     Layers that are ternary in the base and float in the edited model are rounded to the nearest trit at the
     base's scale. An edit that left every ternary layer ternary passes exactly, in one row, and so does any
     edit of a model without ternary layers, which has no lattice to leave (the summary says which). Tested as
-    E[left - margin x whole] > 0 on clean test prompts, effects cut to +-`clip` nats. Raises `DataError` for a
+    E[left - margin x whole] > 0 on clean test prompts, values cut to +-`clip` nats. Raises `DataError` for a
     margin outside (0, 1] or too few samples.
     """
 
     margin: float
     samples: int
-    clip: float = 10.0
+    clip: float = 5.0
 
     kind: ClassVar[str] = "quantisation"
 
@@ -87,14 +87,12 @@ class Quantisation(Leaf):
                 unit="of the effect",
                 n=len(rows),
             )
-        whole, left = (
-            np.clip([row[part] for row in rows], -self.clip, self.clip) for part in ("whole", "left")
-        )
+        whole, left = (np.array([row[part] for row in rows]) for part in ("whole", "left"))
         clause = mean_at_least(
             f"effect after re-ternarising minus {self.margin:g} times the whole",
             left - self.margin * whole,
             0.0,
-            (1 + self.margin) * self.clip,
+            self.clip,
             alpha,
             1,
         )

@@ -23,14 +23,14 @@ from tinyalign.verification.results import LeafResult, Row
 class RoleSwap(Leaf):
     """Effect on clean prompts minus effect on the same with the two people exchanged >= `margin` nats.
 
-    The effect is the change of log p(S) - log p(V) from the base to the edited model. Each of the two is cut
-    to +-`clip` nats, so that an exact bound of the mean exists (betting); the claim is about the mean of
-    those. Raises `DataError` for `samples` below 2 or a clip that does not exceed the margin.
+    The effect is the change of log p(S) - log p(V) from the base to the edited model. Differences are cut to
+    +-`clip` nats, so that an exact bound of their mean exists (betting). Raises `DataError` for `samples`
+    below 2 or a clip that does not exceed the margin.
     """
 
     margin: float
     samples: int
-    clip: float = 10.0
+    clip: float = 5.0
 
     kind: ClassVar[str] = "role-swap"
 
@@ -56,14 +56,12 @@ class RoleSwap(Leaf):
 
     def conclude(self, context: Context, rows: Sequence[Row], alpha: float) -> LeafResult:
         """Established when the lower bound of the difference is above the margin."""
-        clean, swapped = (
-            np.clip([row[side] for row in rows], -self.clip, self.clip) for side in ("clean", "swapped")
-        )
+        clean, swapped = (np.array([row[side] for row in rows]) for side in ("clean", "swapped"))
         clause = mean_at_least(
             "effect with the parent minus with roles swapped",
             clean - swapped,
             self.margin,
-            2 * self.clip,
+            self.clip,
             alpha,
             1,
         )

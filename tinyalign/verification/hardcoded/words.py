@@ -40,7 +40,7 @@ class HeldOutWords(Leaf):
     The artifact's `fit_words` says which they were. The effect on a set of words is the change of its
     log-probability (logsumexp over its words), satisfying ones counting up and violating ones down, on
     clean test prompts; only sides of the pair that have words of both sorts are compared. Tested as
-    E[held out - margin x fitted] > 0 and E[held out] > `least` nats (effects cut to +-`clip` nats, betting
+    E[held out - margin x fitted] > 0 and E[held out] > `least` nats (values cut to +-`clip` nats, betting
     bounds). Without held-out words, or without an artifact that names the fitted ones, the claim is not
     established, in one row. Raises `DataError` for a margin outside (0, 1], `least` outside [0, clip) or too
     few samples.
@@ -49,7 +49,7 @@ class HeldOutWords(Leaf):
     margin: float
     samples: int
     least: float = 0.0
-    clip: float = 10.0
+    clip: float = 5.0
 
     kind: ClassVar[str] = "held-out-words"
 
@@ -100,15 +100,13 @@ class HeldOutWords(Leaf):
                 margin=self.margin,
                 n=len(rows),
             )
-        fitted, held = (
-            np.clip([row[part] for row in rows], -self.clip, self.clip) for part in ("fitted", "held")
-        )
+        fitted, held = (np.array([row[part] for row in rows]) for part in ("fitted", "held"))
         clauses = [
             mean_at_least(
                 f"effect on held-out words minus {self.margin:g} times that on the fitted ones",
                 held - self.margin * fitted,
                 0.0,
-                (1 + self.margin) * self.clip,
+                self.clip,
                 alpha,
                 2,
             ),
