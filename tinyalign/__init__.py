@@ -11,23 +11,55 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinyalign.circuits import find_circuit
+    from tinyalign.edits import Edit, fit_edit, load_edit
     from tinyalign.models import StoryModel, convert, load, models, ternarize
+    from tinyalign.verification import Verdict, verify
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Edit": "tinyalign.edits",
     "StoryModel": "tinyalign.models",
+    "Verdict": "tinyalign.verification",
     "convert": "tinyalign.models",
     "find_circuit": "tinyalign.circuits",
+    "fit_edit": "tinyalign.edits",
     "load": "tinyalign.models",
+    "load_edit": "tinyalign.edits",
     "ternarize": "tinyalign.models",
+    "verify": "tinyalign.verification",
 }
 
-__all__ = ["StoryModel", "__version__", "convert", "find_circuit", "load", "models", "ternarize"]
+__all__ = [
+    "Edit",
+    "StoryModel",
+    "Verdict",
+    "__version__",
+    "convert",
+    "find_circuit",
+    "fit_edit",
+    "load",
+    "load_edit",
+    "models",
+    "ternarize",
+    "verify",
+]
 
 
 # Rooms reached by attribute: `tinyalign.properties.get("P1")`; `tinyalign.models` can also be called.
-_ROOMS = ("circuits", "engine", "models", "properties", "statistics", "stories", "ternary", "training")
+_ROOMS = (
+    "circuits",
+    "edits",
+    "engine",
+    "models",
+    "properties",
+    "report",
+    "statistics",
+    "stories",
+    "ternary",
+    "training",
+    "verification",
+)
 
 
 def __getattr__(name: str) -> Any:

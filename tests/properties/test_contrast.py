@@ -209,5 +209,5 @@ def test_stories260k_is_sadder_after_a_no(shared_models: Path) -> None:
     ]
     rows = score_continuations(model, prompts, [[" was sad", " was happy"]] * 2).log_probs
     assert (rows[0][0] - rows[0][1]) - (rows[1][0] - rows[1][1]) == pytest.approx(1.606, abs=0.01)
-    found = get("P1").contrast(model, n=60, split="train")
+    found = get("P1").contrast(model, n=250, split="train")
     assert found.sign.low > 0.9 and found.mean.estimate > 0.4

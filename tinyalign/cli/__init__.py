@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from tinyalign.cli import circuits, demo, learn, look, measure, stories, work
+from tinyalign.cli import circuits, demo, edits, learn, look, measure, stories, verify, work
 from tinyalign.common.errors import TinyalignError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (look, work, stories, learn, measure, circuits, demo):
+for module in (look, work, stories, learn, measure, circuits, edits, verify, demo):
     module.register(app)
 
 

@@ -115,9 +115,7 @@ def encode(
     for side in SIDES:
         for prompt in prompts:
             text = prompt.texts()[side]
-            filled = dict(
-                zip([*pair.satisfying, *pair.violating], pair.words(prompt.slots), strict=True)
-            )
+            filled = dict(zip([*pair.satisfying, *pair.violating], pair.words(prompt.slots), strict=True))
             full = [
                 model.encode(text + prompt.continuation_prefix + filled[word])
                 for word in (*words.satisfying, *words.violating)

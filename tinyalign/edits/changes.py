@@ -36,13 +36,17 @@ class MatrixChange:
 
     def __post_init__(self) -> None:
         if not len(self.indices) == len(self.old) == len(self.new) > 0:
-            raise EditError(f"The change of {self.tensor} must name at least one entry, with its old and new.")
+            raise EditError(
+                f"The change of {self.tensor} must name at least one entry, with its old and new."
+            )
         if (np.diff(self.indices) <= 0).any() or self.indices[0] < 0 or self.indices[-1] >= self.size:
             raise EditError(
                 f"The change of {self.tensor} names entries out of order or outside its shape {self.shape}."
             )
         if self.kind == "trits" and not set(np.unique(self.new)) <= {-1, 0, 1}:
-            raise EditError(f"The change of {self.tensor} writes values that are no trits: expected -1, 0, 1.")
+            raise EditError(
+                f"The change of {self.tensor} writes values that are no trits: expected -1, 0, 1."
+            )
         if not np.isfinite(self.new.astype(np.float64)).all():
             raise EditError(f"The change of {self.tensor} writes values that are not finite.")
         if (self.old == self.new).any():

@@ -212,4 +212,6 @@ def _words(change: MatrixChange) -> str:
     steps = Counter(zip(change.old.tolist(), change.new.tolist(), strict=True))
     told = ", ".join(f"{n} from {old:+d} to {new:+d}" for (old, new), n in sorted(steps.items()))
     rows = len({int(i) // change.shape[1] for i in change.indices})
-    return f"{change.tensor}: {change.count} of {change.size:,} trits in {rows} rows ({told})".replace("+0", "0")
+    return f"{change.tensor}: {change.count} of {change.size:,} trits in {rows} rows ({told})".replace(
+        "+0", "0"
+    )

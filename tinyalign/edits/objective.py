@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -13,6 +14,9 @@ from tinyalign.edits.batches import NeutralText, PromptBatch
 from tinyalign.edits.tail import Tail, tail_of
 from tinyalign.properties.contrast import SIDES
 
+Progress = Callable[[int, int, Mapping[str, float]], None]
+"""Called after each step of a fit with (steps done, steps in all, what the loss is made of)."""
+
 
 @dataclass(frozen=True)
 class Terms:
@@ -22,7 +26,7 @@ class Terms:
 
     hold   softplus(margin - p[clean]): the satisfying words are preferred, with a margin
     apart  softplus(gap - (d[clean] - d[other])), over the other sides: the change is about the antecedent
-    still  d[side]^2 on the sides that must not move (`kept`), times their weight
+    still  (change of log p)^2 of each fitted word on the sides that must not move, prompt by prompt
     keep   KL(base || edited) of the whole next-token distribution there
     words  (mean change of each fitted word's log-probability)^2, over neutral prompts and over text
     text   KL(base || edited) a token of neutral text
@@ -100,35 +104,28 @@ def loss(network: nn.Module, seen: Occasion, terms: Terms) -> Loss:
     hold = softplus(terms.margin - prefer[clean]).mean()
     gaps = softplus(terms.gap - (change[clean] - change)).mean(1)
     apart = (gaps[kept].sum() + terms.corrupted * gaps[corrupted]) / len(kept)
-    still = (change[kept] ** 2).mean() + terms.corrupted * (change[corrupted] ** 2).mean()
+    words = torch.unique(torch.cat([seen.batch.satisfying, seen.batch.violating], dim=1))
+    words = words[words >= 0]
+    moved = (now - before)[:, words].view(len(SIDES), n, len(words))
+    still = (moved[kept] ** 2).mean() + terms.corrupted * (moved[corrupted] ** 2).mean()
     keep = divergence[kept].mean() + terms.corrupted * divergence[corrupted].mean()
     told = seen.text.log_probs(network)
     weight = seen.text_mask / seen.text_mask.sum()
     text = ((seen.text_base.exp() * (seen.text_base - told)).sum(-1) * weight).sum()
-    words = _word_shifts(now - before, told - seen.text_base, weight, seen.batch, side["neutral"], n)
+    in_text = ((told - seen.text_base)[..., words] * weight[..., None]).sum((0, 1))
+    drift = (moved[side["neutral"]].mean(0) ** 2).mean() + (in_text**2).mean()
     total = (
         terms.hold * hold
         + terms.apart * apart
         + terms.still * still
         + terms.keep * keep
-        + terms.words * words
+        + terms.words * drift
         + terms.text * text
     )
-    parts = {"hold": hold, "apart": apart, "still": still, "keep": keep, "words": words, "text": text}
+    parts = {"hold": hold, "apart": apart, "still": still, "keep": keep, "words": drift, "text": text}
     return Loss(total, {name: float(part.detach()) for name, part in parts.items()})
 
 
 def _together(log_probs: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     picked = log_probs.gather(-1, tokens.clamp(min=0))
     return picked.masked_fill(tokens < 0, float("-inf")).logsumexp(-1)
-
-
-def _word_shifts(
-    prompts: torch.Tensor, text: torch.Tensor, weight: torch.Tensor, batch: PromptBatch, neutral: int, n: int
-) -> torch.Tensor:
-    """Mean over the fitted words of (mean change of log p)^2, at neutral decisions and in running text."""
-    words = torch.unique(torch.cat([batch.satisfying, batch.violating], dim=1))
-    words = words[words >= 0]
-    at_decisions = prompts[neutral * n : (neutral + 1) * n][:, words].mean(0)
-    in_text = (text[..., words] * weight[..., None]).sum((0, 1))
-    return (at_decisions**2).mean() + (in_text**2).mean()

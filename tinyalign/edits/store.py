@@ -50,7 +50,9 @@ def load_edit(folder: str | Path) -> Edit:
     if not entries.is_file():
         raise EditError(f"{folder.name} has no {_ENTRIES}: an edit needs both of its files.")
     if sha256_file(entries) != record.get("entries_sha256"):
-        raise EditError(f"{_ENTRIES} in {folder.name} is not the file that {_RECORD} was written with: fit again.")
+        raise EditError(
+            f"{_ENTRIES} in {folder.name} is not the file that {_RECORD} was written with: fit again."
+        )
     try:
         tensors = load_file(str(entries))
         changes = tuple(
@@ -87,7 +89,9 @@ def _record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise EditError(f"{path.parent.name} has no readable {path.name}: give the folder of an edit.") from error
+        raise EditError(
+            f"{path.parent.name} has no readable {path.name}: give the folder of an edit."
+        ) from error
     except ValueError as error:
         raise EditError(f"{path.name} in {path.parent.name} is not JSON: fit the edit again.") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:

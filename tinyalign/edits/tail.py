@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ def blocks(network: nn.Module) -> nn.ModuleList:
     return found
 
 
-class _Reached(Exception):
+class _ReachedError(Exception):
     """Thrown by the hook to leave the forward pass once its layer is reached."""
 
 
@@ -63,13 +64,12 @@ def tail_of(
     def catch(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         caught["hidden"] = arguments[0] if arguments else options.pop("hidden_states")
         caught["options"] = {k: v for k, v in options.items() if k not in ("past_key_values", "use_cache")}
-        raise _Reached
+        raise _ReachedError
 
     handle = blocks(network)[start].register_forward_pre_hook(catch, with_kwargs=True)
     try:
-        network(ids, use_cache=False)
-    except _Reached:
-        pass
+        with contextlib.suppress(_ReachedError):
+            network(ids, use_cache=False)
     finally:
         handle.remove()
     return Tail(start, caught["hidden"].detach(), caught["options"], last)

@@ -1,10 +1,11 @@
-"""Searching trits to flip: ranked by gradients, every step verified by the exact forward pass, then pruned."""
+"""Searching trits to flip: ranked by gradients, each step verified by the exact forward pass, then pruned."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +15,12 @@ from torch import nn
 
 from tinyalign.common.errors import EditError
 from tinyalign.edits.batches import NeutralText, PromptBatch, TrainingPrompts
-from tinyalign.edits.objective import Loss, Occasion, Terms, loss, occasion, preference
+from tinyalign.edits.objective import Loss, Occasion, Progress, Terms, loss, occasion, preference
 from tinyalign.ternary import TernaryLinear
-
-Progress = Callable[[int, int, Mapping[str, float]], None]
-"""Called after each round with (round, rounds, what the loss is made of and how many trits are flipped)."""
 
 _SMOOTHING = 0.6
 # A flip that moves a trit flipped before costs nothing more to write down, so it may win against fresh ones.
 _AGAIN = 1.5
-_LEAST = 2
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class SearchSettings:
 
     A round sees `prompts` new training prompts on five sides and `stories` neutral stories. At most `per_row`
     flips fall into one row or column of a matrix in one round, because their effects would not add up. What
-    must not move weighs little at first and all it weighs after the share `ease` of the rounds.
+    must not move weighs next to nothing in the first share `free` of the rounds, then more and more.
     """
 
     rounds: int = 48
@@ -41,13 +38,18 @@ class SearchSettings:
     prompts: int = 32
     stories: int = 6
     per_row: int = 2
-    ease: float = 0.6
+    free: float = 0.5
     prune_prompts: int = 96
     prune_tolerance: float = 0.004
 
     def __post_init__(self) -> None:
         if min(self.rounds, self.flips_a_round, self.most, self.prompts, self.stories, self.per_row) < 1:
             raise EditError("A search needs at least one round, flip, prompt and story.")
+
+    def weight(self, number: int) -> float:
+        """The share of its weight that what must not move has in round `number`."""
+        past = (number / self.rounds - self.free) / max(1e-9, 0.8 - self.free)
+        return min(1.0, max(0.02, past))
 
 
 class TritSearch:
@@ -63,7 +65,9 @@ class TritSearch:
         for name in layers:
             layer = modules.get(name)
             if not isinstance(layer, TernaryLinear):
-                raise EditError(f"{name} is no ternary layer of the model: trits can only be flipped in those.")
+                raise EditError(
+                    f"{name} is no ternary layer of the model: trits can only be flipped in those."
+                )
             if layer.bits == 1:
                 raise EditError("A 1-bit model has no zeros to flip to; this search works on ternary models.")
             self._layers[name] = layer
@@ -76,16 +80,16 @@ class TritSearch:
         """Trits that differ from the base now."""
         return sum(int((self._trits[name] != old).sum()) for name, old in self._original.items())
 
-    def run(self, prompts: TrainingPrompts, text: NeutralText, progress: Progress | None) -> list[dict[str, Any]]:
+    def run(
+        self, prompts: TrainingPrompts, text: NeutralText, progress: Progress | None
+    ) -> list[dict[str, Any]]:
         """Search, prune, write the trits back; the record of the rounds."""
         settings = self._settings
         record: list[dict[str, Any]] = []
-        step = settings.flips_a_round
         with self._leaves() as leaves:
             for number in range(settings.rounds):
                 seen = self._occasion(prompts.batch(number, settings.prompts), text, number)
-                terms = self._terms.eased(min(1.0, 0.1 + number / (settings.ease * settings.rounds)))
-                step, found = self._round(leaves, seen, step, terms)
+                found = self._round(leaves, seen, self._terms.eased(settings.weight(number)))
                 record.append({"round": number, "flipped": self.flipped, **found.parts})
                 if progress is not None:
                     progress(number + 1, settings.rounds, record[-1])
@@ -103,29 +107,30 @@ class TritSearch:
         with contextlib.ExitStack() as stack:
             yield {name: stack.enter_context(layer.weight_leaf()) for name, layer in self._layers.items()}
 
-    def _round(
-        self, leaves: dict[str, torch.Tensor], seen: Occasion, step: int, terms: Terms
-    ) -> tuple[int, Loss]:
-        """One gradient, then the most promising flips, fewer at a time until the loss really falls."""
-        before = loss(self.network, seen, terms)
-        before.total.backward()
-        gains = self._gains(leaves)
-        shrunk = False
-        while True:
-            chosen = self._choose(gains, step)
-            kept = {name: self._trits[name].clone() for name in chosen}
-            self._move(leaves, chosen)
+    def _round(self, leaves: dict[str, torch.Tensor], seen: Occasion, terms: Terms) -> Loss:
+        """One gradient, then its most promising flips: all at once, else by halves and quarters, each kept
+        only where the loss of the exact forward pass falls."""
+        best = loss(self.network, seen, terms)
+        best.total.backward()
+        groups = [self._choose(self._gains(leaves), self._settings.flips_a_round)]
+        smallest = max(1, self._settings.flips_a_round // 4)
+        while groups:
+            group = groups.pop(0)
+            if not group:
+                continue
+            kept = self._move(leaves, group)
             with torch.no_grad():
                 after = loss(self.network, seen, terms)
-            if bool(after.total < before.total) or not chosen:
-                break
+            if bool(after.total < best.total):
+                best = after
+                continue
             for name, trits in kept.items():
                 self._trits[name] = trits
                 self._write(leaves, name)
-            if step <= _LEAST:
-                return _LEAST * 2, before
-            step, shrunk = max(_LEAST, step // 2), True
-        return (step if shrunk else min(self._settings.flips_a_round, 2 * step)), after
+            if len(group) > smallest:
+                half = len(group) // 2
+                groups[:0] = [group[:half], group[half:]]
+        return best
 
     @torch.no_grad()
     def _gains(self, leaves: dict[str, torch.Tensor]) -> dict[str, Float[torch.Tensor, "d_out d_in"]]:
@@ -144,41 +149,36 @@ class TritSearch:
             gains[name] = slope.abs() * allowed * worth
         return gains
 
-    def _choose(
-        self, gains: Mapping[str, torch.Tensor], count: int
-    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """The `count` greatest gains, thinned so that few share a row or a column: {layer: (rows, columns)}."""
+    def _choose(self, gains: Mapping[str, torch.Tensor], count: int) -> list[tuple[str, int, int]]:
+        """The `count` greatest gains as (layer, row, column), thinned so that few share a row or column."""
         names = list(gains)
         flat = torch.cat([gains[name].flatten() for name in names])
         ends = torch.tensor([gains[name].numel() for name in names]).cumsum(0)
         value, place = flat.topk(min(len(flat), 12 * count))
-        used: dict[tuple[str, str, int], int] = {}
-        found: dict[str, list[tuple[int, int]]] = {}
-        total = 0
+        used: Counter[tuple[str, str, int]] = Counter()
+        found: list[tuple[str, int, int]] = []
         for gain, index in zip(value.tolist(), place.tolist(), strict=True):
-            if gain <= 0 or total == count:
+            if gain <= 0 or len(found) == count:
                 break
             which = int(torch.searchsorted(ends, index, right=True))
             name = names[which]
             row, column = divmod(index - (int(ends[which - 1]) if which else 0), gains[name].shape[1])
-            keys = (name, "row", row), (name, "column", column)
-            if any(used.get(key, 0) >= self._settings.per_row for key in keys):
-                continue
-            for key in keys:
-                used[key] = used.get(key, 0) + 1
-            found.setdefault(name, []).append((row, column))
-            total += 1
-        return {
-            name: (torch.tensor([r for r, _ in places]), torch.tensor([c for _, c in places]))
-            for name, places in found.items()
-        }
+            keys = [(name, "row", row), (name, "column", column)]
+            if all(used[key] < self._settings.per_row for key in keys):
+                used.update(keys)
+                found.append((name, row, column))
+        return found
 
     def _move(
-        self, leaves: dict[str, torch.Tensor], chosen: Mapping[str, tuple[torch.Tensor, torch.Tensor]]
-    ) -> None:
-        for name, at in chosen.items():
-            self._trits[name][at] -= self._smooth[name][at].sign()
+        self, leaves: dict[str, torch.Tensor], chosen: Sequence[tuple[str, int, int]]
+    ) -> dict[str, torch.Tensor]:
+        """Move each chosen trit a step against its gradient; the trits of those layers as they were."""
+        before = {name: self._trits[name].clone() for name, _, _ in chosen}
+        for name, row, column in chosen:
+            self._trits[name][row, column] -= self._smooth[name][row, column].sign()
+        for name in before:
             self._write(leaves, name)
+        return before
 
     @torch.no_grad()
     def _write(self, leaves: dict[str, torch.Tensor], name: str) -> None:
@@ -199,8 +199,8 @@ class TritSearch:
             if leaf.grad is None:
                 continue
             back = (self._original[name] - self._trits[name]) * self._layers[name].scale * leaf.grad
-            for index in (self._trits[name] != self._original[name]).flatten().nonzero()[:, 0].tolist():
-                candidates.append((float(back.flatten()[index]), name, index))
+            flipped = (self._trits[name] != self._original[name]).flatten().nonzero()[:, 0].tolist()
+            candidates += [(float(back.flatten()[index]), name, index) for index in flipped]
             leaf.grad = None
         candidates.sort()
         best = float(found.total.detach())
