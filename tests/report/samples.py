@@ -137,7 +137,7 @@ def _not_hard_coded(status: str) -> dict[str, Any]:
         "claim",
         "3",
         "The edit is not hard-coded",
-        "established" if good else "defeated",
+        status,
         (
             leaf(
                 "3.1-locus",

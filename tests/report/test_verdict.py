@@ -103,3 +103,18 @@ def test_no_text_can_steer_the_terminal() -> None:
     made["tree"]["children"][0]["text"] = NASTY
     shown = summary(made) + sentence(made)
     assert all(character.isprintable() or character == "\n" for character in shown)
+
+
+def test_an_attack_whose_doubt_is_closed_does_not_stand_in_the_way() -> None:
+    made = _with("tree.children.2.children.2.status", "closed")
+    made["tree"]["children"][2]["children"][2]["children"][0]["status"] = "defeated"
+    document = read_verdict(made)
+    assert [node.id for node in document.against()] == ["1.1-rate", "3.1-locus", "3.2-role-swap"]
+    assert "8 leaves" not in summary(made) and "1 doubt: closed" in summary(made)
+    made["tree"]["children"][2]["children"][2]["status"] = "defeats"
+    assert "3.d" in [node.id for node in read_verdict(made).against()]
+
+
+def test_what_fails_under_a_claim_that_holds_does_not_stand_in_the_way() -> None:
+    made = _with("tree.children.1.children.0.status", "defeated")
+    assert "2.1-neutral-damage" not in [node.id for node in read_verdict(made).against()]

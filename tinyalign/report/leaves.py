@@ -36,8 +36,7 @@ def leaves(document: Document, room: Room) -> Html:
 
 def _leaf(leaf: Node, parent: Node | None, room: Room) -> Html:
     result = leaf.result
-    role = "tests the doubt" if parent and parent.kind == "defeater" else "supports"
-    crumb = tag("p", f"{role} {parent.id}: {parent.text}", class_="crumb") if parent else None
+    crumb = tag("p", _place(parent), class_="crumb") if parent else None
     heading = f"title-{leaf.anchor}"
     head = tag(
         "header",
@@ -49,6 +48,13 @@ def _leaf(leaf: Node, parent: Node | None, room: Room) -> Html:
     return tag(
         "article", head, body, class_=f"leaf {look(leaf.status).css}", id=leaf.anchor, aria_labelledby=heading
     )
+
+
+def _place(parent: Node) -> str:
+    if parent.kind != "defeater":
+        return f"supports {parent.id}: {parent.text}"
+    closed = f" by {parent.closed_by}" if parent.status == "closed" else ""
+    return f"tests the doubt {parent.id}, {look(parent.status).word}{closed}: {parent.text}"
 
 
 def _result(leaf: Node, result: Result, room: Room) -> Html:

@@ -125,9 +125,32 @@ class Document:
             first = first[len(word) :]
         return first + dot.strip(), rest
 
-    def with_status(self, status: str) -> tuple[Node, ...]:
-        """The leaves of this status, in reading order."""
-        return tuple(leaf for leaf in self.leaves if leaf.status == status)
+    @property
+    def supports(self) -> tuple[Node, ...]:
+        """The leaves that support claims: all but the attacks of doubts."""
+        attacks = {
+            child.anchor for node in self.tree.walk() if node.kind == "defeater" for child in node.children
+        }
+        return tuple(leaf for leaf in self.leaves if leaf.anchor not in attacks)
+
+    def against(self) -> tuple[Node, ...]:
+        """The leaves and doubts that keep the top claim from being established, in reading order.
+
+        Where some defeat it, those alone. What stands under a claim that holds is not in the way.
+        """
+        found = list(_failing(self.tree))
+        defeating = [node for node in found if node.status in ("defeated", "defeats")]
+        return tuple(defeating or found)
+
+
+def _failing(node: Node) -> Iterator[Node]:
+    if node.kind == "claim" and node.status != "established":
+        for child in node.children:
+            yield from _failing(child)
+    elif (node.kind == "leaf" and node.status != "established") or (
+        node.kind == "defeater" and node.status in ("open", "defeats")
+    ):
+        yield node
 
 
 def read_verdict(verdict: Mapping[str, object]) -> Document:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -16,36 +17,40 @@ from tinyalign.report.reading import Document, Node
 def hero(document: Document) -> Html:
     """The verdict: sign, word and sentence, the tally of leaves, and the leaves that stand in the way."""
     status = look(document.verdict)
-    against: tuple[Node, ...] = ()
-    if document.verdict != "established":
-        against = document.with_status("defeated") or document.with_status("not established")
+    against = document.against()
     # The list says with links what the sentence goes on to say.
-    told = any(leaf.id in document.rest for leaf in against)
+    told = any(node.id in document.rest for node in against)
     word = tag("span", icon("leaf", document.verdict, 30), f"{status.word.capitalize()}:", class_="word")
     return tag(
         "section",
         tag("h1", word, " ", document.opening, id="verdict"),
         tag("p", document.rest) if document.rest and not told else None,
         tag("p", tally(document), class_="tally"),
-        tag("ul", each(_against(leaf) for leaf in against)) if against else None,
+        tag("ul", each(_against(node) for node in against)) if against else None,
         class_=f"hero {status.css}",
         aria_labelledby="verdict",
     )
 
 
-def _against(leaf: Node) -> Html:
-    words = leaf.result.summary if leaf.result and leaf.result.summary else leaf.text
-    return tag("li", badge(leaf.status), " ", tag("a", leaf.id, href=f"#{leaf.anchor}"), f" {words}")
+def _against(node: Node) -> Html:
+    words = node.result.summary if node.result and node.result.summary else node.text
+    return tag("li", badge(node.status), " ", tag("a", node.id, href=f"#{node.anchor}"), f" {words}")
 
 
 def tally(document: Document) -> str:
-    """How many leaves stand how, in words."""
-    total, good = len(document.leaves), len(document.with_status("established"))
-    words = f"{good} of {total} leaves established"
-    for status in ("defeated", "not established"):
-        count = len(document.with_status(status))
-        words += f", {count} {status}" if count else ""
+    """How many leaves stand how, and how many doubts, in words. An attack is told by its doubt."""
+    words = _counted([leaf.status for leaf in document.supports], "leaf", "leaves")
+    doubts = [node.status for node in document.tree.walk() if node.kind == "defeater"]
+    words += f"; {_counted(doubts, 'doubt', 'doubts')}" if doubts else ""
     return f"{words}; exit code {document.exit_code}."
+
+
+def _counted(statuses: Sequence[str], one: str, many: str) -> str:
+    total = f"{len(statuses)} {one if len(statuses) == 1 else many}"
+    counts = Counter(statuses)
+    if len(counts) == 1:
+        return f"{total}: {'' if len(statuses) == 1 else 'all '}{look(statuses[0]).word}"
+    return f"{total}: " + ", ".join(f"{count} {look(status).word}" for status, count in counts.most_common())
 
 
 def subject(document: Document) -> Html:

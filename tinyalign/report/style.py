@@ -125,7 +125,8 @@ details{margin-top:.8rem}
  .tree.wide{display:block}.tree.narrow{display:none}
  .result{grid-template-columns:minmax(0,1.15fr) minmax(0,1fr);align-items:start}}
 @media(max-width:30rem){header,main,footer{padding-left:1rem;padding-right:1rem}.hero,.card,.leaf{padding:1rem}}
-@media print{html{font-size:10.5pt}header,main,footer{max-width:none;padding:0}.skip,nav{display:none}
+@media print{:root{--bg:#fff}html{font-size:10.5pt}.skip,nav{display:none}
+ header,main,footer{max-width:none;padding:0}
  .leaf,.hero,.story,figure,.counter{break-inside:avoid}h2,h3,h4{break-after:avoid}
  details::details-content{content-visibility:visible;block-size:auto}.changes{max-height:none}
  .hero,.badge,.shape,.holds,.bar,mark,ins,del{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
