@@ -32,14 +32,14 @@ class SearchSettings:
     must not move weighs next to nothing in the first share `free` of the rounds, then more and more.
     """
 
-    rounds: int = 48
+    rounds: int = 36
     flips_a_round: int = 24
     most: int = 400
     prompts: int = 32
     stories: int = 6
     per_row: int = 2
     free: float = 0.5
-    prune_prompts: int = 96
+    prune_prompts: int = 48
     prune_tolerance: float = 0.004
 
     def __post_init__(self) -> None:
@@ -231,7 +231,7 @@ class TritSearch:
             for name, trits in kept.items():
                 self._trits[name] = trits
                 self._write(leaves, name)
-            if len(group) > 4:
+            if len(group) > 8:
                 groups[:0] = [group[: len(group) // 2], group[len(group) // 2 :]]
         return removed
 
