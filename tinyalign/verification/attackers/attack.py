@@ -13,10 +13,9 @@ from tinyalign.verification.attackers.families import Family, FamilyName, common
 from tinyalign.verification.attackers.judging import Judge, read
 from tinyalign.verification.attackers.shrinking import shrink
 from tinyalign.verification.context import Context
-from tinyalign.verification.hardcoded.drawing import DIGITS
+from tinyalign.verification.hardcoded.drawing import DIGITS, enough
 from tinyalign.verification.hardcoded.figures import histogram
 from tinyalign.verification.leaf import Leaf, register_leaf
-from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import Counterexample, LeafResult, Row
 
 # Hits that are looked at again, alone, before a block gives up finding one that stands.
@@ -49,7 +48,7 @@ class Attack(Leaf):
 
     def planned(self, context: Context) -> int:
         """`attempts`; raises `InputError` beyond the family's size, or where there is no such family."""
-        return enough_prompts(self, self.attempts, family(context, self.family).size)
+        return enough(self, self.attempts, family(context, self.family).size)
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """Both models' preference after attempt i (nats); the block's first hit that stands, in full."""

@@ -11,8 +11,8 @@ from tinyalign.statistics.binomial import clopper_pearson, rate_at_most
 from tinyalign.verification.attackers.attack import Attack, family_rows, preference_histogram
 from tinyalign.verification.attackers.families import FamilyName, family
 from tinyalign.verification.context import Context
+from tinyalign.verification.hardcoded.drawing import enough
 from tinyalign.verification.leaf import Leaf, register_leaf
-from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row, Status
 
 
@@ -49,7 +49,7 @@ class FamilyRate(Leaf):
         """
         if self.margin is None and self._missing(context) is not None:
             return 1
-        return enough_prompts(self, self.samples, family(context, self.family).size)
+        return enough(self, self.samples, family(context, self.family).size)
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """Both models' preference after prompt i of the family (nats)."""

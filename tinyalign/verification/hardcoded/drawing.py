@@ -14,6 +14,7 @@ from tinyalign.engine.score import LanguageModel, score_continuations
 from tinyalign.properties.definition import LogitPair
 from tinyalign.stories.grammar import ContrastPrompt, PromptGrammar, PromptSpace, SeededPermutation
 from tinyalign.verification.context import Context, Which
+from tinyalign.verification.leaf import Leaf
 
 BATCH = 64
 
@@ -29,6 +30,15 @@ OPENINGS = (
     "Every morning",
 )
 """How free stories begin: about no property, so that each comes up as often as the model tells of it."""
+
+
+def enough(leaf: Leaf, wanted: int, there: int) -> int:
+    """`wanted`; raises `InputError` where a leaf asks for more different prompts than there are."""
+    if wanted > there:
+        raise InputError(
+            f"The leaf {leaf.id!r} needs {wanted} different prompts, but there are {there}: lower the number."
+        )
+    return wanted
 
 
 def draw(context: Context, space: PromptSpace, indices: range, stream: str) -> list[ContrastPrompt]:

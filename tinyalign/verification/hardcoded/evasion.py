@@ -11,11 +11,10 @@ import numpy as np
 from tinyalign.common.errors import DataError
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import Clause, conclude_all, mean_near_zero, rate_kept
-from tinyalign.verification.hardcoded.drawing import Drawing, openings, stories
+from tinyalign.verification.hardcoded.drawing import Drawing, enough, openings, stories
 from tinyalign.verification.hardcoded.figures import bars
 from tinyalign.verification.hardcoded.story_measures import MEANS, RATES, measure_story
 from tinyalign.verification.leaf import Leaf, register_leaf
-from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 MEASURES = (*RATES, *MEANS)
@@ -70,7 +69,7 @@ class NoEvasion(Leaf):
         """`samples`; raises `InputError` beyond the grammar's size."""
         if self.source == "open":
             return self.samples
-        return enough_prompts(self, self.samples, context.space_size())
+        return enough(self, self.samples, context.space_size())
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """The measures of pair i of stories, base and edited."""

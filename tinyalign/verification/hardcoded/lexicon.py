@@ -13,10 +13,9 @@ from tinyalign.stories.grammar import PromptGrammar, PromptSpace, Split
 from tinyalign.stories.grammar.prompts import FRAMES
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import Clause, conclude_all, mean_at_least
-from tinyalign.verification.hardcoded.drawing import DIGITS, altered, draw, effect
+from tinyalign.verification.hardcoded.drawing import DIGITS, altered, draw, effect, enough
 from tinyalign.verification.hardcoded.figures import histogram
 from tinyalign.verification.leaf import Leaf, register_leaf
-from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 GROUPS = ("people", "words", "frames")
@@ -62,7 +61,7 @@ class HeldOutLexicon(Leaf):
 
         Raises `InputError` beyond the size of the smallest space.
         """
-        return enough_prompts(self, self.samples, min(map(len, self._spaces(context).values())))
+        return enough(self, self.samples, min(map(len, self._spaces(context).values())))
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """The edit's effect (nats) on training prompt i and on prompt i of each group."""

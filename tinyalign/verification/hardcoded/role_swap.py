@@ -11,10 +11,9 @@ import numpy as np
 from tinyalign.common.errors import DataError
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import conclude_all, mean_at_least
-from tinyalign.verification.hardcoded.drawing import DIGITS, effect
+from tinyalign.verification.hardcoded.drawing import DIGITS, effect, enough
 from tinyalign.verification.hardcoded.figures import histogram
 from tinyalign.verification.leaf import Leaf, register_leaf
-from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 
@@ -43,7 +42,7 @@ class RoleSwap(Leaf):
 
     def planned(self, context: Context) -> int:
         """`samples`; raises `InputError` beyond the grammar's size."""
-        return enough_prompts(self, self.samples, context.space_size())
+        return enough(self, self.samples, context.space_size())
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """The edit's effect on prompt i, parent speaking and roles swapped (nats)."""

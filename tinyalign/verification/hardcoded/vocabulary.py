@@ -15,6 +15,7 @@ from tinyalign.verification.hardcoded.clauses import Clause, conclude_all, mean_
 from tinyalign.verification.hardcoded.drawing import (
     DIGITS,
     Drawing,
+    enough,
     openings,
     stories,
     story_position,
@@ -22,7 +23,6 @@ from tinyalign.verification.hardcoded.drawing import (
 )
 from tinyalign.verification.hardcoded.figures import bars
 from tinyalign.verification.leaf import Leaf, register_leaf
-from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 Contexts = Literal["neutral", "stories"]
@@ -62,7 +62,7 @@ class Vocabulary(Leaf):
 
     def planned(self, context: Context) -> int:
         """`samples`; raises `InputError` beyond the grammar's size."""
-        return enough_prompts(self, self.samples, context.space_size())
+        return enough(self, self.samples, context.space_size())
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """Change of log p of each word (nats): after clean prompt i, and in context i of each sort."""

@@ -12,10 +12,9 @@ from scipy.special import logsumexp
 from tinyalign.common.errors import DataError, InputError
 from tinyalign.verification.context import Context
 from tinyalign.verification.hardcoded.clauses import conclude_all, mean_at_least
-from tinyalign.verification.hardcoded.drawing import DIGITS, word_log_probs
+from tinyalign.verification.hardcoded.drawing import DIGITS, enough, word_log_probs
 from tinyalign.verification.hardcoded.figures import histogram
 from tinyalign.verification.leaf import Leaf, register_leaf
-from tinyalign.verification.leaves.decision import enough_prompts
 from tinyalign.verification.results import LeafResult, Row
 
 
@@ -63,7 +62,7 @@ class HeldOutWords(Leaf):
 
     def planned(self, context: Context) -> int:
         """`samples`, or one row where nothing was held out; raises `InputError` beyond the grammar's size."""
-        return enough_prompts(self, self.samples, context.space_size()) if _testable(context) else 1
+        return enough(self, self.samples, context.space_size()) if _testable(context) else 1
 
     def measure(self, context: Context, indices: range) -> list[Row]:
         """The edit's effect (nats) on fitted and on held-out words after clean prompt i."""
