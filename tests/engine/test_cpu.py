@@ -23,6 +23,7 @@ from tinyalign.engine import Sampling, Story, sample
 from tinyalign.engine.cpu import native
 from tinyalign.engine.cpu.sampling import Request, run
 from tinyalign.engine.cpu.weights import CpuModel
+from tinyalign.engine.sampling import Cache
 from tinyalign.engine.sampling_torch import choose
 from tinyalign.models import StoryModel
 from tinyalign.ternary import reference
@@ -56,9 +57,10 @@ def from_ids(
     limit: int = 30,
     batch_size: int = 64,
     threads: int = 1,
+    cache: Cache = "float32",
 ) -> Iterator[Story]:
     """Stories of a model without a tokenizer."""
-    request = Request([""] * len(prompts), prompts, each, limit, draw, (), 3)
+    request = Request([""] * len(prompts), prompts, each, limit, draw, (), 3, None, cache)
     return run(model, request, batch_size=batch_size, threads=threads)
 
 

@@ -69,10 +69,13 @@ class Job(Structure):
         ("end", c_int32),
         ("capacity", c_int32),
         ("lanes", c_int32),
+        ("bytes", c_int32),
         ("draw", Draw),
         ("tokens", c_void_p),
         ("lengths", c_void_p),
         ("status", c_void_p),
+        ("forced", c_void_p),
+        ("log_probs", c_void_p),
     ]
 
 

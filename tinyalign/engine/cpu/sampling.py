@@ -84,6 +84,7 @@ class _Window:
             end=-1 if model.eos_id is None else model.eos_id,
             capacity=min(cpu.context, max(map(len, request.encoded)) + limit),
             lanes=lanes,
+            bytes=int(request.cache == "int8"),
             draw=_draw(request.draw, cpu.vocab, request.seed),
             tokens=native.address(self.tokens),
             lengths=native.address(self.lengths),

@@ -4,38 +4,66 @@
 
 namespace tinyalign {
 
-// Keys and values of 32 stories, [layer][kv head][slot][d_head][lane]. All lanes write one slot a step, round
-// and round; a lane's story fills the last `length` slots, so lanes of different ages need no padding.
+// Keys and values of 32 stories. All lanes write one slot a step, round and round; a lane's story fills the
+// last `length` slots, so lanes of different ages need no padding.
 class LaneCache {
 public:
-    LaneCache(const Model& m, int capacity)
-        : model_(m), capacity_(capacity), keys_(total()), values_(total()) {}
+    virtual ~LaneCache() = default;
 
-    int capacity() const { return capacity_; }
-
-    float* key(int layer, int head, int slot) { return keys_.get() + place(layer, head, slot); }
-    float* value(int layer, int head, int slot) { return values_.get() + place(layer, head, slot); }
+    // Keeps the key and value [d_head] of one lane's token at `slot`.
+    virtual void put(int layer, int head, int slot, int lane, const float* k, const float* v) = 0;
 
     // Adds this step's keys and values at `slot` and mixes the values of each lane's last `lengths` slots, or
     // of as many of them as the layer's window has.
-    void attend(int layer, int slot, const int32_t* lengths, Activations& a) {
+    virtual void attend(int layer, int slot, const int32_t* lengths, Activations& a) = 0;
+
+protected:
+    LaneCache(const Model& m, int capacity) : model_(m), capacity_(capacity) {}
+
+    // What every lane sees in a layer: its last `length` slots, at most `longest` and at least `shortest`.
+    struct Sight {
+        alignas(64) int32_t length[kLanes];
+        int longest = 0, shortest = 0;
+    };
+    Sight look(int layer, const int32_t* lengths) const {
+        const int window = model_.layers[layer].window > 0 ? model_.layers[layer].window : capacity_;
+        Sight sight;
+        sight.shortest = capacity_;
+        for (int l = 0; l < kLanes; ++l) {
+            const int length = lengths[l] < window ? lengths[l] : window;
+            sight.length[l] = length;
+            sight.longest = length > sight.longest ? length : sight.longest;
+            sight.shortest = length < sight.shortest ? length : sight.shortest;
+        }
+        return sight;
+    }
+
+    const Model& model_;
+    const int capacity_;
+};
+
+// As floats, [layer][kv head][slot][d_head][lane].
+class FloatCache : public LaneCache {
+public:
+    FloatCache(const Model& m, int capacity) : LaneCache(m, capacity), keys_(total()), values_(total()) {}
+
+    void put(int layer, int head, int slot, int lane, const float* k, const float* v) override {
+        float *keys = key(layer, head, slot) + lane, *values = value(layer, head, slot) + lane;
+        for (int d = 0; d < model_.shape.d_head; ++d) keys[size_t(d) * kLanes] = k[d];
+        for (int d = 0; d < model_.shape.d_head; ++d) values[size_t(d) * kLanes] = v[d];
+    }
+
+    void attend(int layer, int slot, const int32_t* lengths, Activations& a) override {
         const Shape& s = model_.shape;
         const size_t head_bytes = size_t(s.d_head) * kLanes * sizeof(float);
-        const int window = model_.layers[layer].window > 0 ? model_.layers[layer].window : capacity_;
-        alignas(64) int32_t length[kLanes];
-        int longest = 0, shortest = capacity_;
-        for (int l = 0; l < kLanes; ++l) {
-            length[l] = lengths[l] < window ? lengths[l] : window;
-            longest = length[l] > longest ? length[l] : longest;
-            shortest = length[l] < shortest ? length[l] : shortest;
-        }
+        const Sight sight = look(layer, lengths);
         const int group = s.heads / s.kv_heads;
         for (int g = 0; g < s.kv_heads; ++g) {
             std::memcpy(key(layer, g, slot), a.k.get() + size_t(g) * s.d_head * kLanes, head_bytes);
             std::memcpy(value(layer, g, slot), a.v.get() + size_t(g) * s.d_head * kLanes, head_bytes);
             // Heads that share keys read them together, four, two or one at a time.
             for (int h = 0; h < group;) {
-                const Window window{layer, g, g * group + h, slot, longest, shortest, length};
+                const Window window{layer, g, g * group + h, slot, sight.longest, sight.shortest, sight.length};
                 if (group - h >= 4)
                     mix<4>(window, a), h += 4;
                 else if (group - h >= 2)
@@ -51,6 +79,9 @@ private:
         int layer, kv_head, head, slot, longest, shortest;
         const int32_t* length;
     };
+
+    float* key(int layer, int head, int slot) { return keys_.get() + place(layer, head, slot); }
+    float* value(int layer, int head, int slot) { return values_.get() + place(layer, head, slot); }
 
     size_t total() const {
         const Shape& s = model_.shape;
@@ -128,8 +159,6 @@ private:
                         sum[h][d][v] * inverse[h][v];
     }
 
-    const Model& model_;
-    int capacity_;
     Array<float> keys_, values_;
 };
 

@@ -57,6 +57,19 @@ inline void find_largest(const float* logits, int vocab, Largest& out) {
     }
 }
 
+// Logarithms of the sums of e^logit over the vocabulary, by lane.
+inline void log_sums(const float* logits, int vocab, const Largest& largest, double* out) {
+    alignas(64) double total[kLanes] = {};
+    alignas(64) float weight[kLanes];
+    for (int t = 0; t < vocab; ++t) {
+        for (int v = 0; v < kVectors; ++v)
+            row(weight, 0)[v] =
+                exponential(row(logits, t)[v] - reinterpret_cast<const Vec*>(largest.value)[v]);
+        for (int l = 0; l < kLanes; ++l) total[l] += weight[l];
+    }
+    for (int l = 0; l < kLanes; ++l) out[l] = double(largest.value[l]) + std::log(total[l]);
+}
+
 class Sampler {
 public:
     explicit Sampler(int vocab) : vocab_(vocab), weights_(size_t(vocab) * kLanes) {}

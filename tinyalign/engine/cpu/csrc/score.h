@@ -77,20 +77,13 @@ private:
         const int vocab = model_.shape.vocab;
         unembed(model_, x, a);
         find_largest(a.logits.get(), vocab, largest_);
-        alignas(64) double total[kLanes] = {};
-        alignas(64) float weight[kLanes];
-        for (int t = 0; t < vocab; ++t) {
-            for (int v = 0; v < kVectors; ++v)
-                row(weight, 0)[v] = exponential(row(a.logits.get(), t)[v] -
-                                                reinterpret_cast<const Vec*>(largest_.value)[v]);
-            for (int l = 0; l < kLanes; ++l) total[l] += weight[l];
-        }
+        double all[kLanes];
+        log_sums(a.logits.get(), vocab, largest_, all);
         bool usable = true;
         for (int l = 0; l < count_; ++l) {
             usable = usable && largest_.usable[l];
-            const double all = double(largest_.value[l]) + std::log(total[l]);
             for (int64_t ask = asked_[node_[l]]; ask >= 0; ask = asks_[ask].next)
-                sequences_.out[asks_[ask].out] = double(a.logits[size_t(asks_[ask].target) * kLanes + l]) - all;
+                sequences_.out[asks_[ask].out] = double(a.logits[size_t(asks_[ask].target) * kLanes + l]) - all[l];
         }
         count_ = 0;
         return usable;

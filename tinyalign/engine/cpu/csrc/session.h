@@ -5,7 +5,7 @@
 #include <system_error>
 #include <thread>
 
-#include "attention.h"
+#include "byte_cache.h"
 #include "reading.h"
 #include "sampling.h"
 
@@ -23,17 +23,24 @@ struct Job {
     int32_t end;       // the token that ends a story, or -1
     int32_t capacity;  // most tokens that any story here puts into the cache
     int32_t lanes;     // lanes in use of each block, 1 to 32
+    int32_t bytes;     // 1: keys and values as int8
     Draw draw;
     int32_t* tokens;   // [count][limit], the new tokens
     int32_t* lengths;  // [count]
     int8_t* status;    // [count]
+    const int32_t* forced;  // null, or [count][limit]: the tokens to take, whatever would be drawn
+    double* log_probs;      // with `forced`: [count][limit], their log-probabilities in nats
 };
 
 class Block {
 public:
     Block(const Model& model, const Job& job, std::atomic<int64_t>& next, std::atomic<bool>& broken)
         : model_(model), job_(job), next_(next), broken_(broken), activations_(model, job.capacity),
-          lanes_(model, job.capacity), prompt_(model, job.capacity), sampler_(model.shape.vocab) {
+          prompt_(model, job.capacity), sampler_(model.shape.vocab) {
+        if (job.bytes)
+            lanes_ = std::make_unique<ByteCache>(model, job.capacity);
+        else
+            lanes_ = std::make_unique<FloatCache>(model, job.capacity);
         for (int l = 0; l < kLanes; ++l) idle(l);
     }
 
@@ -84,11 +91,7 @@ private:
                 for (int p = 0; p < size - 1; ++p) {
                     int to = slot - (size - 1) + p;
                     if (to < 0) to += job_.capacity;
-                    const float *k = prompt_.key(layer, h, p), *v = prompt_.value(layer, h, p);
-                    float* key = lanes_.key(layer, h, to) + lane;
-                    float* value = lanes_.value(layer, h, to) + lane;
-                    for (int d = 0; d < s.d_head; ++d) key[size_t(d) * kLanes] = k[d];
-                    for (int d = 0; d < s.d_head; ++d) value[size_t(d) * kLanes] = v[d];
+                    lanes_->put(layer, h, to, lane, prompt_.key(layer, h, p), prompt_.value(layer, h, p));
                 }
         story_[lane] = story;
         token_[lane] = ids[size - 1];
@@ -111,7 +114,7 @@ private:
     // One step of all lanes, then a token for each that has a story.
     void advance(int slot) {
         forward(model_, activations_, token_, position_,
-                [&](int layer) { lanes_.attend(layer, slot, length_, activations_); });
+                [&](int layer) { lanes_->attend(layer, slot, length_, activations_); });
         unembed(model_, activations_.x.get(), activations_);
         const float* logits = activations_.logits.get();
         find_largest(logits, model_.shape.vocab, largest_);
@@ -127,9 +130,23 @@ private:
             }
             u[l] = uniform(job_.draw.seed, uint64_t(job_.first + story_[l]), uint32_t(position_[l] + 1));
         }
-        sampler_.choose(logits, largest_, job_.draw, draws, u, drawn);
+        if (job_.forced)
+            force(logits, drawn);
+        else
+            sampler_.choose(logits, largest_, job_.draw, draws, u, drawn);
         for (int l = 0; l < kLanes; ++l)
             if (draws[l]) take(l, drawn[l]);
+    }
+
+    void force(const float* logits, int32_t* drawn) {
+        double all[kLanes];
+        log_sums(logits, model_.shape.vocab, largest_, all);
+        for (int l = 0; l < kLanes; ++l) {
+            if (story_[l] < 0) continue;
+            const int64_t at = story_[l] * job_.limit + job_.lengths[story_[l]];
+            drawn[l] = job_.forced[at];
+            job_.log_probs[at] = double(logits[size_t(drawn[l]) * kLanes + l]) - all[l];
+        }
     }
 
     void take(int lane, int32_t token) {
@@ -148,7 +165,7 @@ private:
     std::atomic<int64_t>& next_;
     std::atomic<bool>& broken_;
     Activations activations_;
-    LaneCache lanes_;
+    std::unique_ptr<LaneCache> lanes_;
     PathCache prompt_;
     Sampler sampler_;
     Largest largest_;
