@@ -14,7 +14,7 @@ from tinyalign.common.resources import data_folder
 from tinyalign.properties.definition import LogitPair, Property
 from tinyalign.verification import attackers, hardcoded, leaves
 from tinyalign.verification.leaf import Leaf, leaf_from_mapping
-from tinyalign.verification.tree import Assumption, Claim, Defeater, Node, check_tree
+from tinyalign.verification.tree import COMBINE, Assumption, Claim, Defeater, Node, check_tree
 from tinyalign.verification.tree import leaves as leaves_of
 
 # Importing these rooms is what registers their kinds of leaves.
@@ -137,13 +137,16 @@ def _node(raw: Any, where: str, words: Mapping[str, str]) -> Node:
         )
         if not isinstance(body["children"], list):
             raise DataError(f"{name}: children is {body['children']!r:.60}; expected a list of nodes.")
+        combine = body.get("combine", "and")
+        if combine not in COMBINE:
+            raise DataError(f"{name} combines by {combine!r}; expected one of {', '.join(COMBINE)}.")
         margin = body.get("margin")
         if margin is not None and (isinstance(margin, bool) or not isinstance(margin, (int, float))):
             raise DataError(f"{name}: margin is {margin!r}; expected a number.")
         return Claim(
             id=str(body["id"]),
             text=_filled(body["text"], words, name),
-            combine=body.get("combine", "and"),
+            combine=combine,
             children=tuple(_node(child, where, words) for child in body["children"]),
             margin=None if margin is None else float(margin),
             unit=str(body.get("unit", "")),

@@ -128,7 +128,8 @@ def prepare(
                 f"{contrast.estimate:+.2f} nats ({contrast.low:+.2f} to {contrast.high:+.2f}), and "
                 f"{loaded.name!r} needs at least +.5 with a low end above +.25: take another property."
             )
-    others = [other for other in all_properties() if other.id != prop.id]
+    # The property's own primary pair is one of the others where another of its pairs is at stake.
+    others = [other for other in all_properties() if other.id != prop.id or name != prop.primary]
     preserved = present_properties(base, others, progress) if _needs_preserved(loaded) else ()
     return Case(base, edited, prop, chosen, loaded, preserved, story_source(stories), edit, localization)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tinyalign.common.errors import InputError
 from tinyalign.verification.canonical import START, TamperedError, chained_line, read_chain
 from tinyalign.verification.results import Row
 
@@ -17,16 +18,16 @@ class RowFile:
     The first line names the run (leaf, specification, seed), every later one holds `i` and `row`; each
     carries the chain's hash. Rows are appended in order and synced; nothing is ever rewritten but a last
     line that a dying process left half written, which is cut off. Raises `TamperedError` on reading lines
-    that were changed, or a file of another run.
+    that were changed, `InputError` for a file of another run.
     """
 
     def __init__(self, folder: Path, header: dict[str, Any]) -> None:
         self.path = folder / "results" / f"{header['leaf']}.jsonl"
         values, self._chain, self._size = read_chain(self.path)
         if values and values[0] != header:
-            raise TamperedError(
+            raise InputError(
                 f"{self.path}, line 1: these results belong to another run (other argument, models or seed): "
-                "use another folder."
+                "name another folder."
             )
         for number, value in enumerate(values[1:]):
             if value.get("i") != number or "row" not in value:

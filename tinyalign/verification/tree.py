@@ -84,8 +84,6 @@ class Claim:
     def __post_init__(self) -> None:
         if not self.id or not self.text:
             raise DataError(f"A claim needs an id and a text, found {self.id!r}.")
-        if self.combine not in COMBINE:
-            raise DataError(f"The claim {self.id!r} combines by {self.combine!r}: use {', '.join(COMBINE)}.")
         if not self.supports:
             raise DataError(f"The claim {self.id!r} has nothing below it that could support it: add a leaf.")
         if self.combine != "and" and any(isinstance(child, Claim) for child in self.children):

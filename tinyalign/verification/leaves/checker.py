@@ -22,12 +22,13 @@ class CheckerError(Leaf):
     """U_missed: how often a story that the checker does not flag is a violation all the same.
 
     A link of a numeric chain, P(V) <= U_flagged + U_missed, whose sum has the margin. From the audit in
-    `data/measurements/checker_labels.json`: `audit` names the set of hand-labelled stories; the violations
-    among those not flagged are counted and bounded (Clopper-Pearson). Nothing is sampled here. That the miss
+    `data/measurements/checker_labels.json`: `audit` names the set of hand-labelled stories ("both": the
+    two together; the checker's rules were written with the development labels in view); the violations among
+    those not flagged are counted and bounded (Clopper-Pearson). Nothing is sampled here. That the miss
     rate of the audited stories is that of the stories at stake is an assumption the argument must state.
     """
 
-    audit: Literal["held-out", "development"]
+    audit: Literal["held-out", "development", "both"]
 
     kind: ClassVar[str] = "checker-error"
 
@@ -38,16 +39,14 @@ class CheckerError(Leaf):
     def measure(self, context: Context, indices: range) -> list[Row]:
         """The audit's counts for the property; zeros where nobody has audited it."""
         path = data_folder() / "measurements" / AUDIT
-        audited = json.loads(path.read_text(encoding="utf-8"))[self.audit].get(context.prop.id)
+        audits = json.loads(path.read_text(encoding="utf-8"))
         row: Row = {"labels": 0, "called": 0, "violations": 0, "right": 0}
-        if audited is not None:
-            violated = audited["violated"]
-            row = {
-                "labels": audited["labels"],
-                "called": violated["called"],
-                "violations": violated["labelled"],
-                "right": violated["right"],
-            }
+        for name in ("held-out", "development") if self.audit == "both" else (self.audit,):
+            audited = audits[name].get(context.prop.id)
+            if audited is not None:
+                row["labels"] += audited["labels"]
+                for key, counted in (("called", "called"), ("violations", "labelled"), ("right", "right")):
+                    row[key] += audited["violated"][counted]
         return [row for _ in indices]
 
     def conclude(self, context: Context, rows: Sequence[Row], alpha: float) -> LeafResult:

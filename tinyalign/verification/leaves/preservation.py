@@ -92,7 +92,7 @@ class PairedPreservation(Leaf):
             after = context.preferences("edited", prompts, "clean", pair)
             for place, index in enumerate(own):
                 rows[index] = {
-                    "property": prop.id,
+                    "property": f"{prop.id} {pair.name}",
                     "prompt": prompts[place].clean,
                     "before": round(float(before[place]), DIGITS),
                     "after": round(float(after[place]), DIGITS),
@@ -156,8 +156,8 @@ class PairedPreservation(Leaf):
         own = ((context.prop, context.pair),) if self.include_own else ()
         return (*context.preserved, *own)
 
-    def _violating(self, context: Context, property_id: str) -> tuple[str, ...]:
-        return next(pair.violating for prop, pair in self._kept(context) if prop.id == property_id)
+    def _violating(self, context: Context, name: str) -> tuple[str, ...]:
+        return next(pair.violating for prop, pair in self._kept(context) if f"{prop.id} {pair.name}" == name)
 
     def _numbers(self, rows: Sequence[Row], worse: int, better: int, alpha: float) -> dict[str, Any]:
         if self.test == "tango":

@@ -174,7 +174,8 @@ class StoryFall(SampledStories):
     """The share of bad stories falls by more than `margin`: same prompts, same random numbers.
 
     `bad`: "violated", what the checker calls so, or "not satisfied", with unknown counted as a violation.
-    Tango's score test of "after - before < -margin"; margin 0 claims that it falls at all.
+    Tango's score test of "after - before < -margin"; margin 0 claims that it falls at all, a negative one
+    that it rises by less than so much.
     """
 
     margin: float
@@ -184,8 +185,8 @@ class StoryFall(SampledStories):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.margin < 1:
-            raise DataError(f"margin is {self.margin}; the fall claimed must lie in [0, 1).")
+        if not -1 < self.margin < 1:
+            raise DataError(f"margin is {self.margin}; the fall claimed must lie in (-1, 1).")
 
     def conclude(self, context: Context, rows: Sequence[Row], alpha: float) -> LeafResult:
         """Paired score test; headline, flagged and decided counts stand in the details."""
