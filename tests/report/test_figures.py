@@ -51,8 +51,30 @@ def test_numbers_are_written_for_people(value: float | None, unit: str, shown: s
 @given(st.lists(_FINITE.map(lambda value: round(value, 3)), min_size=1, max_size=5))
 def test_different_numbers_look_different(values: list[float]) -> None:
     by_look = dict(zip(together(values), values, strict=True))
-    near = any(a != b and abs(a - b) < 1e-5 * max(abs(a), abs(b)) for a in values for b in values)
+    near = any(a != b and abs(a - b) < 1e-5 * max(map(abs, values)) for a in values for b in values)
     assert near or len(by_look) == len(set(values))
+
+
+def test_numbers_told_together_have_the_same_decimals() -> None:
+    assert together([-0.2076, -0.4, -0.00587, 0.5], "nats") == [
+        "\N{MINUS SIGN}0.208", "\N{MINUS SIGN}0.4", "\N{MINUS SIGN}0.006", "0.5",
+    ]  # fmt: skip
+    assert together([0.000684, 0.0000183, 0.02]) == ["0.00068", "0.00002", "0.02"]
+    assert together([-0.0, 0.028], "share") == ["0%", "2.8%"]
+    assert together([None, float("inf"), 1.0]) == ["?", "∞", "1"]
+
+
+def test_an_exact_count_has_no_interval() -> None:
+    exact = result(estimate=0.5, low=0.5, high=0.5, margin=0.9, direction=">=", unit="share of all prompts")
+    assert finding(exact) == "50% of all prompts · needs ≥ 90% · n = 361"
+
+
+def test_a_long_unit_stays_out_of_the_drawing() -> None:
+    long = "rise of the share of violating decisions"
+    shown = result(estimate=0.01, low=-0.02, high=0.03, margin=0.05, direction="<=", unit=long)
+    page = parse(figure(shown) or "")
+    assert all(len(one.text) < 30 for one in page.named("text"))
+    assert long in (page.elements[0].attributes["aria-label"] or "")
 
 
 def test_an_estimate_that_misses_its_margin_by_little_is_not_rounded_onto_it() -> None:
@@ -98,7 +120,7 @@ def test_a_number_line_says_its_numbers() -> None:
     (drawing, *_) = parse(figure(shown) or "").elements
     label = drawing.attributes["aria-label"] or ""
     assert label.startswith("97.7% [96.1%, 100%] of prompts; needs ≥ 95% of prompts")
-    assert finding(shown) == "97.7% [96.1%, 100%] of prompts · needs ≥ 95% of prompts · n = 361"
+    assert finding(shown) == "97.7% [96.1%, 100%] of prompts · needs ≥ 95% · n = 361"
 
 
 def test_a_check_without_numbers_has_no_number_line() -> None:
@@ -151,7 +173,7 @@ def test_bars_start_at_zero_and_say_what_they_leave_out() -> None:
 def test_figures_come_in_the_order_of_the_details_with_their_captions() -> None:
     values = {"edges": [0, 1], "counts": {"a": [1]}, "title": "Effect"}
     details = {"n": 3, "by_slot_bars": {"names": 1.0}, "histogram": values, "short": [1.0, 2.0]}
-    assert [caption for caption, _ in details_figures(details, "", "x")] == ["by slot", "Effect"]
+    assert [caption for caption, _ in details_figures(details, "", "x")] == ["By slot", "Effect"]
     assert figure_keys(details) == ["by_slot_bars", "histogram"]
 
 
@@ -159,7 +181,7 @@ def test_single_values_are_drawn_before_and_after_on_one_axis() -> None:
     after, before = [float(at) for at in range(48)], [0.0] * 24 + [47.0] * 24
     details = {"preference_nats": after, "preference_nats_before": before}
     ((caption, drawn),) = details_figures(details, "share", "x")
-    assert caption == "preference nats" and figure_keys(details) == list(details)
+    assert caption == "Preference, nats" and figure_keys(details) == list(details)
     page = parse(drawn)
     assert [one.text for one in page.classed("series")] == ["before", "after"]
     blocks = [(one.attributes["d"] or "").count("M") for one in page.classed("bar")]

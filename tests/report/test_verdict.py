@@ -90,7 +90,7 @@ def test_the_summary_has_the_verdict_and_one_entry_a_node(kind: str, sign: str) 
     for node in read_verdict(made).tree.walk():
         lines = [line.strip() for line in shown.splitlines()]
         assert sum(line.split(" ")[1:2] == [node.id] for line in lines) == 1
-    assert "needs ≤ 0.02 nats a token · n = 3,000" in shown
+    assert "nats a token · needs ≤ 0.02 · n = 3,000" in shown
 
 
 @pytest.mark.parametrize("width", [40, 80, 100])

@@ -46,7 +46,9 @@ def _kind(key: str) -> str:
 
 
 def _words(key: str) -> str:
-    return key.strip("_").replace("_", " ")
+    words = key.strip("_").replace("_", " ")
+    words = f"{words.removesuffix(' nats')}, nats" if words.endswith(" nats") else words
+    return words[:1].upper() + words[1:]
 
 
 def _is_sample(value: object) -> bool:
@@ -73,7 +75,7 @@ def _samples(details: Mapping[str, object], key: str, unit: str, place: str) -> 
     """Single values counted into the bins of a drawing, before and after on one axis."""
     before = details.get(f"{key}_before")
     series = {"before": cast(Sequence[float], before)} if _is_sample(before) else {}
-    series["after" if series else "each value"] = cast(Sequence[float], details[key])
+    series["after" if series else "all samples"] = cast(Sequence[float], details[key])
     low = min(min(values) for values in series.values())
     high = max(max(values) for values in series.values())
     if high - low < 1e-9:

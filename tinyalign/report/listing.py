@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tinyalign.report.markup import Html, fragment, tag
 from tinyalign.report.numbers import number
 
-_ITEMS, _ROWS, _CHARACTERS = 12, 80, 300
+_ITEMS, _RECORDS, _ROWS, _CHARACTERS = 12, 3, 80, 300
 _HASH_LENGTHS = (40, 64)
 
 
@@ -39,6 +39,8 @@ def shown(value: object) -> object:
         if len(value) in _HASH_LENGTHS and all(digit in "0123456789abcdef" for digit in value):
             return short_hash(value)
         return value if len(value) <= _CHARACTERS else f"{value[:_CHARACTERS]}… ({len(value):,} characters)"
+    if isinstance(value, Sequence) and len(value) > _RECORDS and isinstance(value[0], Mapping):
+        return f"{len(value):,} entries, in verdict.json"
     if isinstance(value, Sequence):
         items = fragment(*(shown(one) for one in value[:_ITEMS]), between=", ")
         return items if len(value) <= _ITEMS else fragment(items, f", … ({len(value):,} in all)")

@@ -22,7 +22,7 @@ _LOOKS = {
     "not raised": Look(_GOOD, "✓", "not raised"),
     "closed": Look(_GOOD, "✓", "closed"),
     "defeated": Look(_BAD, "✗", "defeated"),
-    "defeats": Look(_BAD, "✗", "defeats"),
+    "defeats": Look(_BAD, "✗", "confirmed"),
     "not established": Look(_OPEN, "?", "not established"),
     "open": Look(_OPEN, "?", "open"),
     "not run": Look(_OPEN, "?", "not run"),

@@ -19,7 +19,7 @@ _CHARACTER = 7.6
 
 def requirement(result: Result, *, unit: bool = True) -> str:
     """What the margin asks for, as "≤ 5%"; "" where there is no margin."""
-    if result.margin is None:
+    if result.margin is None or not result.direction:
         return ""
     _, margin = _bounds_and_margin(result)
     return (
@@ -32,7 +32,8 @@ def estimate_words(result: Result, *, unit: bool = True) -> str:
     if result.estimate is None:
         return ""
     shown, _ = _bounds_and_margin(result)
-    interval = f" [{shown[1]}, {shown[2]}]" if result.low is not None or result.high is not None else ""
+    counted = result.low == result.estimate == result.high
+    interval = "" if result.low is None or counted else f" [{shown[1]}, {shown[2]}]"
     return f"{shown[0]}{interval}{unit_words(result.unit) if unit else ''}"
 
 
@@ -118,10 +119,14 @@ def _label(words: str, x: float, y: float, css: str) -> Html:
 
 def figure(result: Result) -> Html | None:
     """The number line of one leaf as SVG, with its numbers in words as the label; None without numbers."""
-    if result.estimate is None or result.margin is None:
+    if result.estimate is None or result.margin is None or not result.direction:
         return None
     scale = scale_of(result, _EDGE, _WIDTH - _EDGE)
     needs, got = f"needs {requirement(result)}", estimate_words(result)
+    # A long unit stands beside the figure; inside, the words must fit.
+    short = max(len(needs), len(got)) * _CHARACTER > _WIDTH - 2 * _EDGE
+    needs_label = f"needs {requirement(result, unit=False)}" if short else needs
+    got_label = estimate_words(result, unit=False) if short else got
     ticks = scale.ticks()
     names = together(ticks, result.unit)
     axis = each(
@@ -137,8 +142,8 @@ def figure(result: Result) -> Html | None:
         ground(result, scale, 20.0, 52.0),
         tag("line", class_="axis", x1=scale.left, x2=scale.right, y1=72.0, y2=72.0),
         interval(result, scale, 38.0, 6.0),
-        _label(needs, scale.at(result.margin), 13.0, "margin-label"),
-        _label(got, scale.at(result.estimate), 62.0, "value"),
+        _label(needs_label, scale.at(result.margin), 13.0, "margin-label"),
+        _label(got_label, scale.at(result.estimate), 62.0, "value"),
         axis,
         class_="figure line",
         viewBox="0 0 360 96",
@@ -149,7 +154,7 @@ def figure(result: Result) -> Html | None:
 
 def finding(result: Result) -> str:
     """Estimate, interval, margin and n on one line of plain words; "" where the leaf has no numbers."""
-    needs = requirement(result)
+    needs = requirement(result, unit=False)
     parts = [estimate_words(result), f"needs {needs}" if needs else ""]
     if result.n is not None:
         parts.append(f"n = {number(float(result.n))}")

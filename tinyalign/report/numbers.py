@@ -26,6 +26,8 @@ def number(value: float | None, unit: str = "", digits: int = 3) -> str:
     """`value` at `digits` significant digits (whole numbers in full), as a percentage for shares."""
     if value is None:
         return "?"
+    if value == 0.0:
+        return "0%" if is_share(unit) else "0"
     if math.isinf(value):
         return "∞" if value > 0 else f"{_MINUS}∞"
     written = _percent(value, digits) if is_share(unit) else _plain(value, digits)
@@ -33,15 +35,29 @@ def number(value: float | None, unit: str = "", digits: int = 3) -> str:
 
 
 def together(values: Sequence[float | None], unit: str = "") -> list[str]:
-    """The values with as many digits as it takes for different ones to look different."""
-    different = len({value for value in values if value is not None})
+    """The values with as many decimals, the same for all, as it takes to tell different ones apart.
+
+    A value that is not zero does not look like zero either, within reason (seven digits of the largest).
+    """
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    different = len(set(finite))
+    largest = max((abs(value) for value in finite), default=0.0)
     shown: list[str] = []
     for digits in range(3, _MOST_DIGITS + 1):
-        shown = [number(value, unit, digits) for value in values]
-        looks = {look for look, value in zip(shown, values, strict=True) if value is not None}
-        if len(looks) >= different:
+        shown = [_among(value, unit, digits, largest) for value in values]
+        looks = {look for look, value in zip(shown, values, strict=True) if value in finite}
+        vanished = any(look == "0" and value for look, value in zip(shown, values, strict=True))
+        if len(looks) >= different and not vanished:
             break
     return shown
+
+
+def _among(value: float | None, unit: str, digits: int, largest: float) -> str:
+    if is_share(unit) or value is None or not math.isfinite(value) or not 1e-4 <= largest < 1e15:
+        return number(value, unit, digits)
+    decimals = max(0, digits - 1 - math.floor(math.log10(largest)))
+    written = _trimmed(f"{value:,.{decimals}f}")
+    return "0" if float(written.replace(",", "")) == 0 else written.replace("-", _MINUS)
 
 
 def _percent(value: float, digits: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import pairwise
 
-from tinyalign.report.markup import Html, each, fragment, tag
+from tinyalign.report.markup import Html, fragment, tag
 from tinyalign.report.numbers import number
 from tinyalign.report.reading import Counterexample, Story
 
@@ -16,6 +16,8 @@ Span = tuple[int, int]
 _WORD = re.compile(r"\s*[\w'\u2019-]+|\s*[^\w\s]|\s+")
 # Fewer equal words than this between two changes is chance, not a common passage.
 _COMMON = 3
+# So many counterexamples of a leaf are in sight at once.
+_OPEN = 2
 _MOST_COMPARISONS = 1_500_000
 
 
@@ -156,10 +158,14 @@ def counterexamples(shown: Sequence[Counterexample], room: Room) -> Html | None:
     """The counterexamples of one leaf, None where it has none."""
     if not shown:
         return None
-    drawn = each(_counterexample(at, one, room) for at, one in enumerate(shown[: room.examples], 1))
+    drawn = [_counterexample(at, one, room) for at, one in enumerate(shown[: room.examples], 1)]
     left = len(shown) - room.examples
-    more = tag("p", f"{number(float(left))} more in verdict.json.", class_="muted") if left > 0 else None
-    return fragment(drawn, more)
+    rest = drawn[_OPEN:]
+    return fragment(
+        *drawn[:_OPEN],
+        tag("details", tag("summary", f"{len(rest)} more counterexamples"), *rest) if rest else None,
+        tag("p", f"{number(float(left))} more in verdict.json.", class_="muted") if left > 0 else None,
+    )
 
 
 def _counterexample(at: int, one: Counterexample, room: Room) -> Html:
@@ -169,9 +175,9 @@ def _counterexample(at: int, one: Counterexample, room: Room) -> Html:
     if one.prompt and not inside:
         texts.append(_side("Prompt", marked(one.prompt, "", (), "b", room.characters)))
     if one.before or one.after:
-        before = marked(one.before, one.prompt, (), "b", room.characters)
-        after = marked(one.after, one.prompt, spans, "mark", room.characters)
-        texts.append(tag("div", _side("Before", before), _side("After", after), class_="split pair"))
+        before = _side("Before", marked(one.before, one.prompt, (), "b", room.characters))
+        after = _side("After", marked(one.after, one.prompt, spans, "mark", room.characters))
+        texts.append(tag("div", before if one.before else None, after, class_="split pair"))
     if one.shrunk:
         texts.append(_side("Shrunk to", marked(one.shrunk, "", (), "b", room.characters)))
     found = tag("span", f" found by {one.attacker}", class_="muted small") if one.attacker else None

@@ -25,14 +25,22 @@ def summary(verdict: Mapping[str, object], width: int = 100) -> str:
     where the mapping is no verdict of the known format.
     """
     document = read_verdict(verdict)
-    lines = [*_wrapped(_sentence(document), "", width), *_wrapped(tally(document), "  ", width), ""]
+    against = document.against()
+    lines = _wrapped(_headline(document, "") if against else _sentence(document), "", width)
+    if against:
+        lines += _wrapped(f"In the way: {', '.join(node.id for node in against)}.", "  ", width)
+    lines += [*_wrapped(tally(document), "  ", width), ""]
     lines += _tree(document.tree, 0, width)
     return "\n".join(lines)
 
 
 def _sentence(document: Document) -> str:
+    return _headline(document, document.rest)
+
+
+def _headline(document: Document, rest: str) -> str:
     status = look(document.verdict)
-    return visible(f"{status.sign} {status.word.upper()}: {document.opening} {document.rest}".rstrip())
+    return visible(f"{status.sign} {status.word.upper()}: {document.opening} {rest}".rstrip())
 
 
 def _tree(node: Node, depth: int, width: int) -> list[str]:

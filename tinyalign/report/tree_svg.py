@@ -49,9 +49,11 @@ class _Row:
     notes: tuple[str, ...]
     parent: int | None
 
+    least: float
+
     @property
     def bottom(self) -> float:
-        return self.top + max(30.0, _LINE * (len(self.lines) + len(self.notes)) + 9.0)
+        return self.top + max(self.least, _LINE * (len(self.lines) + len(self.notes)) + 9.0)
 
     @property
     def middle(self) -> float:
@@ -95,6 +97,7 @@ def _rows(root: Node, form: Format) -> list[_Row]:
         room = int((right - _left(depth, form) - _GLYPH - 10) / form.character)
         lines = textwrap.wrap(f"{node.id} {node.text}", room) or [node.id]
         notes = [note for note in (_note(node, form),) if note]
+        least = 42.0 if form.column and node.result and node.result.estimate is not None else 30.0
         rows.append(
             _Row(
                 node,
@@ -103,6 +106,7 @@ def _rows(root: Node, form: Format) -> list[_Row]:
                 tuple(lines),
                 tuple(w for n in notes for w in textwrap.wrap(n, room)),
                 parent,
+                least,
             )
         )
         own = len(rows) - 1
@@ -178,7 +182,7 @@ def _small_line(row: _Row, form: Format) -> Html | None:
     result = row.node.result
     if form.column is None or result is None:
         return None
-    if result.estimate is None or result.margin is None:
+    if result.estimate is None or result.margin is None or not result.direction:
         return tag(
             "text", look(row.node.status).word, class_="how", x=form.column, y=row.top + 15, font_size=13
         )
