@@ -113,8 +113,8 @@ def find_circuit(
     found, _ = greedy(fitted.scores, candidates, target, max_components, _SHORTLIST)
     if not found:
         raise InputError(
-            f"No component of {model.name} carries a share of {prop.id} ({chosen.name}) alone on {fit.identity.n} "
-            "training prompts: give more prompts by n_fit, or look at parts='neuron'."
+            f"No component of {model.name} carries a share of {prop.id} ({chosen.name}) alone on "
+            f"{fit.identity.n} training prompts: give more prompts by n_fit, or look at parts='neuron'."
         )
     components = tuple(sorted(found, key=lambda component: component.order))
     shown = sorted({*all_components(model.config), *neurons[:_SHORTLIST], *components}, key=lambda c: c.order)

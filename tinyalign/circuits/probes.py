@@ -46,6 +46,8 @@ def fit_probe(sides: Mapping[str, Float[np.ndarray, "prompt d"]]) -> Probe:
     if not others or len(sides["clean"]) < 2:
         raise InputError("A probe needs two prompts or more, with a clean side and another one.")
     x = np.concatenate([sides["clean"], *(sides[side] for side in others)])
+    if not np.isfinite(x).all():
+        raise InputError("The probe's features are not finite numbers: the model is damaged.")
     n = len(sides["clean"])
     y = np.repeat([1.0, -1.0], [n, len(x) - n])
     weight = np.repeat([0.5 / n, 0.5 / (len(x) - n)], [n, len(x) - n])
@@ -54,16 +56,13 @@ def fit_probe(sides: Mapping[str, Float[np.ndarray, "prompt d"]]) -> Probe:
     left, singular, right = np.linalg.svd((x - mean) * root[:, None], full_matrices=False)
     target = (y - centre) * root
     along = left.T @ target
-    best: tuple[float, np.ndarray] | None = None
+    errors, weights = [], []
     for penalty in _PENALTIES * (float(np.mean(singular**2)) or 1.0):
         shrink = singular**2 / (singular**2 + penalty)
         residual = target - left @ (shrink * along)
-        error = float(residual @ residual) / (len(x) - 1 - shrink.sum()) ** 2
-        if best is None or error < best[0]:
-            best = error, right.T @ (singular / (singular**2 + penalty) * along)
-    if best is None or not np.isfinite(best[1]).all():
-        raise InputError("The probe's features are not finite numbers: the model is damaged.")
-    return Probe(mean, best[1], centre)
+        errors.append(float(residual @ residual) / (len(x) - 1 - shrink.sum()) ** 2)
+        weights.append(right.T @ (singular / (singular**2 + penalty) * along))
+    return Probe(mean, weights[int(np.argmin(errors))], centre)
 
 
 def reads(probe: Probe, sides: Mapping[str, Float[np.ndarray, "prompt d"]]) -> Interval:

@@ -28,7 +28,7 @@ _NEURONS = 16
 _CHANCE = 1 / len(_SIDES)
 _STEP = 0.1
 _STEP_PROMPTS = 48
-_WORTH = 0.25
+_WORTH = 0.1
 _RANDOM_PROMPTS = 16
 
 
@@ -73,18 +73,19 @@ class Steps:
 
     def gains(self, reading: Reading, sets: Sequence[tuple[Component, ...]]) -> np.ndarray:
         """Nats [set prompt] by which the preferences of `reading` rise when all components of a set step."""
-        known: dict[Component, torch.Tensor] = {}
+        different = list(dict.fromkeys(sets))
         offsets: dict[Site, torch.Tensor] = {}
-        for number, components in enumerate(sets):
-            for component in components:
-                step = known.setdefault(component, self.of(component))
-                site = site_of(component)
-                offsets.setdefault(site, torch.zeros(len(sets), len(step)).to(step))[number] += step
+        for component in sorted({c for components in sets for c in components}, key=lambda c: c.order):
+            step, site = self.of(component), site_of(component)
+            members = torch.tensor([component in components for components in different], device=step.device)
+            so_far = offsets.get(site, torch.zeros(len(different), len(step), device=step.device))
+            offsets[site] = so_far + members[:, None] * step
 
         def patches(part: slice, place: Place, names: Sequence[int], packed: bool) -> dict[Site, Steer]:
             return {site: Steer(offset[part], packed) for site, offset in offsets.items()}
 
-        return run_sets(reading, len(sets), patches) - reading.preferences
+        gained = run_sets(reading, len(different), patches) - reading.preferences
+        return gained[[different.index(components) for components in sets]]
 
 
 def find_sites(
@@ -107,10 +108,10 @@ def find_sites(
     the training prompts (`Steps`; measured by a forward pass, not by the gradient). What it can read is the
     share of held-out prompts on which a linear rule fitted on the training prompts puts the clean side above
     the corrupted and both role-swapped ones (chance is 1/4): on what its layer's heads or MLP are fed, or for
-    a neuron on its activation alone. Heads and MLPs are ranked by effect x what they read beyond chance; those
-    with at least a quarter of the best score are named, up to `max_components`. 16 neurons stand beside the
-    ranking, since an edit that acts in one neuron needs the key and the value in the same place. The rank uses
-    the held-out split, which therefore must not be the one that an edit is judged on.
+    a neuron on its activation alone. Heads and MLPs are ranked by effect x what they read beyond chance;
+    those with at least a tenth of the best score are named, up to `max_components`. 16 neurons stand beside
+    the ranking, since an edit that acts in one neuron needs the key and the value in the same place. The rank
+    uses the held-out split, which therefore must not be the one that an edit is judged on.
 
     Raises what `find_circuit` raises.
     """
