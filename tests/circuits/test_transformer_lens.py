@@ -10,7 +10,7 @@ from tests.circuits.tiny import pairs
 from tests.models.tiny import story_model
 from tinyalign.circuits.attribution import direct_attribution, of_component
 from tinyalign.circuits.components import Component, all_components
-from tinyalign.circuits.patching import exchange
+from tinyalign.circuits.exchange import exchange
 from tinyalign.circuits.reading import read
 
 WORDS = ((5,), (7,))

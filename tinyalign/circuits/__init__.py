@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from tinyalign.circuits.components import Component, all_components, random_sets
 from tinyalign.circuits.decisions import encode_side
-from tinyalign.circuits.patching import exchange, run_with_components
+from tinyalign.circuits.exchange import exchange, run_with_components
 from tinyalign.circuits.find import find_circuit
 from tinyalign.circuits.localization import ComponentEffect, Localization, PromptIdentity, RandomEffect
 from tinyalign.circuits.reading import Reading, read

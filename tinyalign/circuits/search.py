@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyalign.circuits.components import Component
-from tinyalign.circuits.patching import exchange
+from tinyalign.circuits.exchange import exchange
 from tinyalign.circuits.reading import Reading
 
 # What one more component must add to the score, and what one must be worth to stay.
