@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from tinyalign.edits import Edit
 
 
+RECOMPUTED = 1e-9
+"""How far a number computed again from the same rows may lie from the one on file: rounding alone."""
+
+
 @dataclass(frozen=True)
 class Recheck:
     """What was checked again, in words; it exists only where everything agreed."""
@@ -175,7 +179,7 @@ def _same(stored: Mapping[str, Any], again: Mapping[str, Any]) -> None:
     for key in again:
         if key in ("base", "edited", "rerun", "edit"):
             continue
-        if not agree(stored.get(key), again[key]):
+        if not agree(stored.get(key), again[key], RECOMPUTED):
             raise TamperedError(f"verdict.json: {key!r} is not what the rows give: it was changed.")
 
 

@@ -165,12 +165,14 @@ def conclude(leaf: Leaf, context: Context, rows: list[Row], planned: int) -> Lea
     return found if leaf.sequential and found.status == "established" else found.unfinished(planned)
 
 
-def agree(old: Any, new: Any) -> bool:
-    """Whether two rows say the same: texts and counts exactly, floats within `TOLERANCE`."""
+def agree(old: Any, new: Any, tolerance: float = TOLERANCE) -> bool:
+    """Whether two JSON values say the same: texts and counts exactly, floats within `tolerance`."""
     if isinstance(old, dict) and isinstance(new, dict):
-        return old.keys() == new.keys() and all(agree(old[key], new[key]) for key in old)
+        return old.keys() == new.keys() and all(agree(old[key], new[key], tolerance) for key in old)
     if isinstance(old, list) and isinstance(new, list):
-        return len(old) == len(new) and all(map(agree, old, new))
+        return len(old) == len(new) and all(
+            agree(one, other, tolerance) for one, other in zip(old, new, strict=True)
+        )
     if isinstance(old, float) and isinstance(new, (int, float)):
-        return math.isclose(old, new, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        return math.isclose(old, new, rel_tol=tolerance, abs_tol=tolerance)
     return type(old) is type(new) and old == new
