@@ -15,6 +15,7 @@ from tinyalign.engine import sample
 from tinyalign.models import StoryModel
 from tinyalign.properties.contrast import SIDES
 from tinyalign.properties.definition import LogitPair, Property
+from tinyalign.properties.registry import all_properties
 from tinyalign.stories.grammar import ContrastPrompt, StoryGenerator
 from tinyalign.stories.grammar.permutation import SeededPermutation
 
@@ -159,6 +160,41 @@ def _distinct(good: list[int], bad: list[int]) -> tuple[list[int], list[int]]:
             "Satisfying and violating words begin with the same token in this model: fit on other words."
         )
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class OtherPrompts:
+    """Training prompts of the other properties, on every side, at every decision: nothing may change there.
+
+    Properties in `left_out` share the antecedent with the one that is fitted, so that a change is welcome.
+    """
+
+    model: StoryModel
+    left_out: tuple[str, ...]
+    seed: int
+
+    def batch(
+        self, number: int, size: int
+    ) -> tuple[Int[torch.Tensor, "rows pos"], Int[torch.Tensor, " rows"]]:
+        """(ids, last): `size` prompts, each of a property, decision, side and place of its own."""
+        others = [prop for prop in all_properties() if prop.id not in self.left_out]
+        rows: list[list[int]] = []
+        for row in range(number * size, (number + 1) * size):
+            draw = derive_seed("fit other prompts", self.seed, row)
+            prop = others[draw % len(others)]
+            decisions = list(prop.prompts.decisions)
+            space = prop.prompts.space("train", decisions[draw // 101 % len(decisions)])
+            prompt = space[draw // 10_007 % len(space)]
+            rows.append(self.model.encode(prompt.texts()[SIDES[draw // 31 % len(SIDES)]]))
+        width = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (width - len(row)) for row in rows])
+        return ids, torch.tensor([len(row) - 1 for row in rows])
+
+
+def alike(prop: Property) -> tuple[str, ...]:
+    """Properties with the antecedent of `prop`, itself among them: a prohibition is one in P1, P4 and P12."""
+    groups = (("P1", "P4", "P12"),)
+    return next((group for group in groups if prop.id in group), (prop.id,))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,19 @@ from torch import nn
 
 from tinyalign.common.errors import EditError, unknown_name
 from tinyalign.edits.baselines import logit_bias, token_ban
-from tinyalign.edits.batches import FitWords, NeutralText, TrainingPrompts, default_words, neutral_text
+from tinyalign.edits.batches import (
+    FitWords,
+    NeutralText,
+    OtherPrompts,
+    TrainingPrompts,
+    alike,
+    default_words,
+    neutral_text,
+)
 from tinyalign.edits.changes import difference
 from tinyalign.edits.edit import Edit
 from tinyalign.edits.graft import GraftSettings, fit_graft
-from tinyalign.edits.objective import Progress, Terms
+from tinyalign.edits.objective import Material, Progress, Terms
 from tinyalign.edits.rank_one import RankOneSettings, fit_rank_one
 from tinyalign.edits.sites import Sites, sites_of
 from tinyalign.edits.trits import SearchSettings, TritSearch
@@ -44,10 +52,14 @@ class FitSettings:
 class _Case:
     model: StoryModel
     prompts: TrainingPrompts
+    others: OtherPrompts
     text: NeutralText
     sites: Sites
     settings: FitSettings
     progress: Progress | None
+
+    def material(self, start: int) -> Material:
+        return Material(self.model.network, self.prompts, self.others, self.text, start)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +105,7 @@ def fit_edit(
     case = _Case(
         model=model,
         prompts=TrainingPrompts(model, prop, prop.pairs[pair], chosen, seed, settings.names),
+        others=OtherPrompts(model, alike(prop), seed),
         text=neutral_text(model, seed, stories=settings.neutral_stories),
         sites=sites_of(model, named),
         settings=settings,
@@ -165,36 +178,23 @@ def _like(model: StoryModel, network: nn.Module) -> Any:
 
 def _fit_trits(case: _Case) -> _Fitted:
     search = TritSearch(
-        case.model.network,
-        case.sites.linears,
-        case.sites.first_layer,
-        case.settings.terms,
-        case.settings.trits,
+        case.material(case.sites.first_layer), case.sites.linears, case.settings.terms, case.settings.trits
     )
-    rounds = search.run(case.prompts, case.text, case.progress)
+    rounds = search.run(case.progress)
     return _Fitted(search.network, {"rounds": rounds, "terms": case.settings.terms.to_json()})
 
 
 def _fit_graft(case: _Case) -> _Fitted:
     found = fit_graft(
-        case.model.network,
-        case.sites.last_mlp,
-        case.prompts,
-        case.text,
-        case.settings.terms,
-        case.settings.graft,
-        case.progress,
+        case.material(case.sites.last_mlp), case.settings.terms, case.settings.graft, case.progress
     )
     return _Fitted(found.network, {"neurons": list(found.neurons), "tries": found.record})
 
 
 def _fit_rank_one(case: _Case) -> _Fitted:
     found = fit_rank_one(
-        case.model.network,
+        case.material(case.sites.last_mlp),
         case.sites.last_mlp_output,
-        case.sites.last_mlp,
-        case.prompts,
-        case.text,
         case.settings.terms,
         case.settings.rank_one,
         case.progress,

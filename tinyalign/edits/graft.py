@@ -16,8 +16,8 @@ from torch import nn
 
 from tinyalign.circuits.forward import final_norm
 from tinyalign.common.errors import EditError
-from tinyalign.edits.batches import NeutralText, PromptBatch, TrainingPrompts
-from tinyalign.edits.objective import Progress, Terms, loss, occasion
+from tinyalign.edits.batches import PromptBatch
+from tinyalign.edits.objective import Material, Progress, Terms, loss
 from tinyalign.edits.tail import blocks, tail_of
 from tinyalign.properties.contrast import SIDES
 from tinyalign.ternary import TernaryLinear
@@ -27,10 +27,10 @@ from tinyalign.ternary import TernaryLinear
 class GraftSettings:
     """At most `neurons` neurons; a key and a value have one of these numbers of trits that are not zero."""
 
-    neurons: int = 6
-    key_trits: tuple[int, ...] = (8, 16, 32)
-    value_trits: tuple[int, ...] = (8, 24)
-    ridge: float = 0.3
+    neurons: int = 12
+    key_trits: tuple[int, ...] = (16, 32, 64)
+    value_trits: tuple[int, ...] = (4, 12)
+    ridge: float = 0.1
     prompts: int = 64
     stories: int = 12
 
@@ -49,25 +49,23 @@ class Graft:
 
 
 def fit_graft(
-    base: nn.Module,
-    layer: int,
-    prompts: TrainingPrompts,
-    text: NeutralText,
+    material: Material,
     terms: Terms,
     settings: GraftSettings,
     progress: Progress | None = None,
 ) -> Graft:
-    """Graft neurons into the gated MLP of `layer`, one after another while the loss of the fit falls.
+    """Graft neurons into the gated MLP of layer `material.start`, one by one while the loss of the fit falls.
 
-    Each neuron's key is the ternary sign pattern of the best linear reader (ridge-regularised discriminant)
+    Each neuron's key is the ternary sign pattern of the best linear reader (ridge regression)
     of the clean decisions against the other sides and text, refitted with more weight on prompts that are
     still answered wrongly; its value that of the direction that raises log p(S) - log p(V).
     Raises `EditError` for an MLP that is not gated or not ternary.
     """
+    base, layer, text = material.base, material.start, material.text
     network = copy.deepcopy(base)
     gate, up, down = (_ternary(network, layer, name) for name in ("gate_proj", "up_proj", "down_proj"))
-    batch = prompts.batch(0, settings.prompts)
-    seen = occasion(base, batch, text, 0, settings.stories, layer)
+    seen = material.occasion(0, settings.prompts, settings.stories)
+    batch = seen.batch
     ids, mask = text.batch(1, settings.stories)
     reads = _inputs(base, layer, batch)
     told = _text_inputs(base, layer, ids)[mask.bool()]
@@ -136,14 +134,18 @@ def _sparse(direction: Float[torch.Tensor, " d"], count: int) -> Int8[torch.Tens
 def _reader(
     reads: Float[torch.Tensor, "sides n d_model"], told: Float[torch.Tensor, "tokens d_model"], ridge: float
 ) -> Float[torch.Tensor, " d_model"]:
-    """(mean of clean - mean of the rest) under the inverse of the rest's covariance, ridge-regularised."""
+    """The ridge regression of +1 on clean decisions and -1 on the other sides and on text.
+
+    Without an intercept, which a neuron has not either: what is constant in the inputs stands in for it, so
+    that the neuron stays below zero, where the gate is all but shut, wherever the key is not met.
+    """
     clean = reads[SIDES.index("clean")]
-    rest = torch.cat([reads[number] for number, side in enumerate(SIDES) if side != "clean"])
-    centre = rest.mean(0)
-    spread = torch.cat([rest - centre, clean - clean.mean(0), 0.3 * (told - told.mean(0))])
-    moment = spread.T @ spread / len(spread)
-    moment += ridge * moment.diagonal().mean() * torch.eye(len(moment))
-    return torch.linalg.solve(moment, clean.mean(0) - centre)
+    groups = [clean, *(reads[number] for number, side in enumerate(SIDES) if side != "clean"), told]
+    weights = [2.0, *[1.0] * (len(groups) - 1)]
+    moment = sum((w * g.T @ g / len(g) for w, g in zip(weights, groups, strict=True)), torch.zeros(()))
+    wanted = weights[0] * clean.mean(0) - torch.stack([g.mean(0) for g in groups[1:]]).sum(0)
+    moment = moment + ridge * moment.diagonal().mean() * torch.eye(clean.shape[1])
+    return torch.linalg.solve(moment, wanted)
 
 
 def _value(network: nn.Module, batch: PromptBatch) -> Float[torch.Tensor, " d_model"]:

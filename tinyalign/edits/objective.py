@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import nn
 from torch.nn.functional import softplus
 
-from tinyalign.edits.batches import NeutralText, PromptBatch
+from tinyalign.edits.batches import NeutralText, OtherPrompts, PromptBatch, TrainingPrompts
 from tinyalign.edits.tail import Tail, tail_of
 from tinyalign.properties.contrast import SIDES
 
@@ -26,9 +26,10 @@ class Terms:
 
     hold   softplus(margin - p[clean]): the satisfying words are preferred, with a margin
     apart  softplus(gap - (d[clean] - d[other])), over the other sides: the change is about the antecedent
-    still  (change of log p)^2 of each fitted word on the sides that must not move, prompt by prompt
+    still  (change of log p)^2 of each fitted word where it must not move, prompt by prompt: on the sides
+           but clean and corrupted (which counts `corrupted`), and on prompts of other properties
     keep   KL(base || edited) of the whole next-token distribution there
-    words  (mean change of each fitted word's log-probability)^2, over neutral prompts and over text
+    words  (mean change of each fitted word's log-probability)^2, over neutral and other prompts, and text
     text   KL(base || edited) a token of neutral text
     """
 
@@ -36,9 +37,9 @@ class Terms:
     gap: float = 2.5
     hold: float = 1.0
     apart: float = 0.5
-    still: float = 0.6
-    keep: float = 1.0
-    words: float = 30.0
+    still: float = 0.8
+    keep: float = 1.5
+    words: float = 15.0
     text: float = 8.0
     corrupted: float = 0.25
 
@@ -66,22 +67,43 @@ class Occasion:
     batch: PromptBatch
     prompts: Tail
     prompts_base: Float[torch.Tensor, "rows d_vocab"]
+    others: Tail
+    others_base: Float[torch.Tensor, "others d_vocab"]
     text: Tail
-    text_base: Float[torch.Tensor, "rows pos d_vocab"]
-    text_mask: Float[torch.Tensor, "rows pos"]
+    text_base: Float[torch.Tensor, "stories pos d_vocab"]
+    text_mask: Float[torch.Tensor, "stories pos"]
 
 
-@torch.no_grad()
-def occasion(
-    base: nn.Module, batch: PromptBatch, text: NeutralText, number: int, size: int, start: int
-) -> Occasion:
-    """Read prompts and `size` neutral stories (batch `number`) with the base network."""
-    prompts = tail_of(base, batch.ids, start, batch.last)
-    ids, mask = text.batch(number, size)
-    stories = tail_of(base, ids, start)
-    return Occasion(
-        batch, prompts, prompts.log_probs(base), stories, stories.log_probs(base), mask.to(ids.device)
-    )
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Where a fit's occasions come from, and how much of each goes into one."""
+
+    base: nn.Module
+    prompts: TrainingPrompts
+    others: OtherPrompts
+    text: NeutralText
+    start: int
+
+    @torch.no_grad()
+    def occasion(self, number: int, prompts: int, stories: int) -> Occasion:
+        """Occasion `number`: `prompts` training prompts on five sides, twice as many of other properties, and
+        `stories` neutral stories, read with the base network."""
+        batch = self.prompts.batch(number, prompts)
+        here = tail_of(self.base, batch.ids, self.start, batch.last)
+        other_ids, other_last = self.others.batch(number, 2 * prompts)
+        others = tail_of(self.base, other_ids, self.start, other_last)
+        ids, mask = self.text.batch(number, stories)
+        told = tail_of(self.base, ids, self.start)
+        return Occasion(
+            batch,
+            here,
+            here.log_probs(self.base),
+            others,
+            others.log_probs(self.base),
+            told,
+            told.log_probs(self.base),
+            mask,
+        )
 
 
 def preference(
@@ -107,13 +129,18 @@ def loss(network: nn.Module, seen: Occasion, terms: Terms) -> Loss:
     words = torch.unique(torch.cat([seen.batch.satisfying, seen.batch.violating], dim=1))
     words = words[words >= 0]
     moved = (now - before)[:, words].view(len(SIDES), n, len(words))
+    elsewhere, elsewhere_base = seen.others.log_probs(network), seen.others_base
+    moved_elsewhere = (elsewhere - elsewhere_base)[:, words]
     still = (moved[kept] ** 2).mean() + terms.corrupted * (moved[corrupted] ** 2).mean()
+    still = still + (moved_elsewhere**2).mean()
     keep = divergence[kept].mean() + terms.corrupted * divergence[corrupted].mean()
+    keep = keep + (elsewhere_base.exp() * (elsewhere_base - elsewhere)).sum(-1).mean()
     told = seen.text.log_probs(network)
     weight = seen.text_mask / seen.text_mask.sum()
     text = ((seen.text_base.exp() * (seen.text_base - told)).sum(-1) * weight).sum()
     in_text = ((told - seen.text_base)[..., words] * weight[..., None]).sum((0, 1))
-    drift = (moved[side["neutral"]].mean(0) ** 2).mean() + (in_text**2).mean()
+    means = torch.stack([moved[side["neutral"]].mean(0), moved_elsewhere.mean(0), in_text])
+    drift = (means**2).mean(1).sum()
     total = (
         terms.hold * hold
         + terms.apart * apart

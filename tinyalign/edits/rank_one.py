@@ -17,7 +17,7 @@ from torch import nn
 
 from tinyalign.common.errors import EditError
 from tinyalign.edits.batches import NeutralText, TrainingPrompts
-from tinyalign.edits.objective import Progress, Terms, loss, occasion
+from tinyalign.edits.objective import Material, Progress, Terms, loss
 from tinyalign.edits.tail import tail_of
 from tinyalign.properties.contrast import SIDES
 from tinyalign.ternary import TernaryLinear
@@ -53,26 +53,24 @@ class RankOne:
 
 
 def fit_rank_one(
-    base: nn.Module,
+    material: Material,
     module: str,
-    start: int,
-    prompts: TrainingPrompts,
-    text: NeutralText,
     terms: Terms,
     settings: RankOneSettings,
     progress: Progress | None = None,
 ) -> RankOne:
-    """Change the linear module `module` (an MLP's output, in layer `start`) by one rank.
+    """Change the linear module `module` (the output of the MLP in layer `material.start`) by one rank.
 
     In a ternary layer the changed matrix is put back on the lattice under the layer's own scale: each weight
     goes to the nearest of -s, 0, s, so that only changes beyond half a step survive.
     Raises `EditError` for a module that is no linear layer, or activations from which no key can be had.
     """
+    base = material.base
     network = copy.deepcopy(base)
     layer = network.get_submodule(module)
     if not isinstance(layer, nn.Linear):
         raise EditError(f"{module} is no linear layer: a rank-one change needs a matrix.")
-    key = _key(base, module, prompts, text, settings)
+    key = _key(base, module, material.prompts, material.text, settings)
     value = torch.zeros(layer.out_features, requires_grad=True)
 
     def add(_: nn.Module, arguments: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
@@ -85,8 +83,8 @@ def fit_rank_one(
         parameter.requires_grad_(False)
     try:
         for step in range(settings.steps):
-            batch = prompts.batch(settings.key_prompts // settings.prompts + 1 + step, settings.prompts)
-            seen = occasion(base, batch, text, step, settings.stories, start)
+            number = settings.key_prompts // settings.prompts + 1 + step
+            seen = material.occasion(number, settings.prompts, settings.stories)
             found = loss(network, seen, terms)
             optimizer.zero_grad()
             found.total.backward()

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import nn
 
 from tinyalign.common.errors import EditError
-from tinyalign.edits.batches import NeutralText, PromptBatch, TrainingPrompts
-from tinyalign.edits.objective import Loss, Occasion, Progress, Terms, loss, occasion, preference
+from tinyalign.edits.batches import PromptBatch
+from tinyalign.edits.objective import Loss, Material, Occasion, Progress, Terms, loss, preference
 from tinyalign.ternary import TernaryLinear
 
 _SMOOTHING = 0.6
@@ -34,8 +34,8 @@ class SearchSettings:
 
     rounds: int = 36
     flips_a_round: int = 24
-    most: int = 400
-    prompts: int = 32
+    most: int = 350
+    prompts: int = 24
     stories: int = 6
     per_row: int = 2
     free: float = 0.5
@@ -56,10 +56,10 @@ class TritSearch:
     """A copy of a ternary network under search; `run` leaves the best trits found in `network`."""
 
     def __init__(
-        self, base: nn.Module, layers: Sequence[str], start: int, terms: Terms, settings: SearchSettings
+        self, material: Material, layers: Sequence[str], terms: Terms, settings: SearchSettings
     ) -> None:
-        self._base, self._start, self._terms, self._settings = base, start, terms, settings
-        self.network = copy.deepcopy(base)
+        self._material, self._terms, self._settings = material, terms, settings
+        self.network = copy.deepcopy(material.base)
         modules = dict(self.network.named_modules())
         self._layers: dict[str, TernaryLinear] = {}
         for name in layers:
@@ -80,27 +80,22 @@ class TritSearch:
         """Trits that differ from the base now."""
         return sum(int((self._trits[name] != old).sum()) for name, old in self._original.items())
 
-    def run(
-        self, prompts: TrainingPrompts, text: NeutralText, progress: Progress | None
-    ) -> list[dict[str, Any]]:
+    def run(self, progress: Progress | None) -> list[dict[str, Any]]:
         """Search, prune, write the trits back; the record of the rounds."""
         settings = self._settings
         record: list[dict[str, Any]] = []
         with self._leaves() as leaves:
             for number in range(settings.rounds):
-                seen = self._occasion(prompts.batch(number, settings.prompts), text, number)
+                seen = self._material.occasion(number, settings.prompts, settings.stories)
                 found = self._round(leaves, seen, self._terms.eased(settings.weight(number)))
                 record.append({"round": number, "flipped": self.flipped, **found.parts})
                 if progress is not None:
                     progress(number + 1, settings.rounds, record[-1])
-            pruned = self._prune(leaves, prompts, text)
+            pruned = self._prune(leaves)
         for name, layer in self._layers.items():
             layer.set_trits(self._trits[name].to(torch.int8))
         record.append({"round": settings.rounds, "flipped": self.flipped, "pruned": pruned})
         return record
-
-    def _occasion(self, batch: PromptBatch, text: NeutralText, number: int) -> Occasion:
-        return occasion(self._base, batch, text, number, self._settings.stories, self._start)
 
     @contextlib.contextmanager
     def _leaves(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -184,14 +179,14 @@ class TritSearch:
     def _write(self, leaves: dict[str, torch.Tensor], name: str) -> None:
         leaves[name].copy_(self._trits[name] * self._layers[name].scale)
 
-    def _prune(self, leaves: dict[str, torch.Tensor], prompts: TrainingPrompts, text: NeutralText) -> int:
+    def _prune(self, leaves: dict[str, torch.Tensor]) -> int:
         """Take back flips that the loss on fresh prompts does not need, the least useful first; how many.
 
         Halves of the candidates are tried together, so that a hundred flips cost a dozen forward passes.
         """
         settings = self._settings
         number = settings.rounds * settings.prompts // settings.prune_prompts + 1
-        seen = self._occasion(prompts.batch(number, settings.prune_prompts), text, settings.rounds)
+        seen = self._material.occasion(number, settings.prune_prompts, settings.stories)
         found = loss(self.network, seen, self._terms)
         found.total.backward()
         candidates: list[tuple[float, str, int]] = []
