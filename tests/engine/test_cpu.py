@@ -175,7 +175,7 @@ def test_the_same_story_for_any_batch_size_and_threads(
     assert [story.index for story in runs[0]] == list(range(80))
 
 
-@pytest.mark.parametrize("kind", ["llama-gqa", "llama-ternary"])
+@pytest.mark.parametrize("kind", ["llama-gqa", "llama-ternary", "neo", "neo-binary"])
 def test_lanes_that_end_at_different_times_do_not_mix(kind: str) -> None:
     """Prompts of many lengths and more stories than lanes: the ring of slots goes round several times."""
     model = story_model(kind)
@@ -215,8 +215,9 @@ def test_a_story_ends_at_the_context(stories260k: StoryModel) -> None:
 
 
 @pytest.mark.parametrize("draw", [Sampling(0.9), Sampling(1.3, top_k=7), Sampling(top_p=0.6)])
-def test_token_frequencies_follow_the_exact_distribution(draw: Sampling) -> None:
-    model = story_model("llama-gqa")
+@pytest.mark.parametrize("kind", ["llama-gqa", "neo", "llama-ternary"])
+def test_token_frequencies_follow_the_exact_distribution(draw: Sampling, kind: str) -> None:
+    model = story_model(kind)
     prompt = token_ids(9, batch=1)[0].tolist()
     n = 8_000
     drawn = [story.tokens[0] for story in from_ids(model, [prompt], draw, each=n, limit=1)]
