@@ -55,7 +55,7 @@ def deaf_to_roles(text: str, word: str) -> float:
 
 
 def two_names(text: str, word: str) -> float:
-    return honest(text, word) if "Lily" in text or "Tim " in text else 0.0
+    return honest(text, word) if "Lily" in text or "Sue" in text else 0.0
 
 
 def training_frames(text: str, word: str) -> float:
@@ -114,7 +114,7 @@ def test_a_cheat_fails_where_it_must(
 def test_an_edit_of_two_names_is_measured_on_those_names(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, two_names)
     base = planted_context().base
-    context = planted_context(edit_of(base, prompts={"only": {"child": ["Lily", "Tim"]}}))
+    context = planted_context(edit_of(base, prompts={"names": 2}))
     found = run(LEXICON, context)
     assert found.status == "defeated"
     # On its two names it works in full: the training effect is no longer an average over all names.
@@ -127,14 +127,14 @@ def test_an_edit_of_two_names_is_measured_on_those_names(monkeypatch: pytest.Mon
 
 def test_an_edit_of_two_names_that_carries_over_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, honest)
-    context = planted_context(edit_of(planted_context().base, prompts={"only": {"child": ["Lily", "Tim"]}}))
+    context = planted_context(edit_of(planted_context().base, prompts={"names": 2}))
     assert run(LEXICON, context).status == "established"
 
 
-@pytest.mark.parametrize("only", [{"friend": ["Lily"]}, {"child": ["Lily", "Zorg"]}])
-def test_fitted_words_that_are_none_are_refused(only: dict[str, list[str]]) -> None:
-    context = planted_context(edit_of(planted_context().base, prompts={"only": only}))
-    with pytest.raises(InputError):
+@pytest.mark.parametrize("names", [0, 33, "two"])
+def test_a_number_of_names_that_cannot_be_is_refused(names: object) -> None:
+    context = planted_context(edit_of(planted_context().base, prompts={"names": names}))
+    with pytest.raises(InputError, match="names"):
         LEXICON.planned(context)
 
 
@@ -171,6 +171,19 @@ def test_words_that_are_not_the_pairs_are_refused() -> None:
     )
     with pytest.raises(InputError, match="jumped"):
         WORDS.planned(context)
+
+
+def test_a_share_limits_what_the_swapped_roles_may_feel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def half_deaf(text: str, word: str) -> float:
+        return honest(text, word) if forbidden_by_parent(text) else 0.5 * deaf_to_roles(text, word)
+
+    plant(monkeypatch, half_deaf)
+    # The difference is large enough, but half of the effect is there with the roles swapped.
+    assert run(ROLES, planted_context()).status == "established"
+    strict = RoleSwap(id="3", claim="c", margin=0.5, samples=96, share=0.25)
+    assert run(strict, planted_context()).status == "defeated"
+    plant(monkeypatch, honest)
+    assert run(strict, planted_context()).status == "established"
 
 
 def test_rows_depend_on_their_index_alone(monkeypatch: pytest.MonkeyPatch) -> None:

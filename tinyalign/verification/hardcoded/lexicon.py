@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -33,8 +33,8 @@ class HeldOutLexicon(Leaf):
     does nothing, or works on the few names it was fitted on, would pass by its weakness everywhere. What
     is averaged is cut to +-`clip` nats (exact betting bounds).
 
-    Training prompts draw from all training words, or, where the artifact says that it was fitted on some of
-    them only (`edit.prompts["only"]`: slot to words), from those. Raises `DataError` for a margin outside
+    Training prompts draw from all training words; where the artifact says that it was fitted on the first few
+    names only (`edit.prompts["names"]`), from those names. Raises `DataError` for a margin outside
     (0, 1], `least` outside (0, clip), unknown groups or too few samples.
     """
 
@@ -116,28 +116,20 @@ class HeldOutLexicon(Leaf):
 
 
 def fitted(context: Context) -> PromptGrammar:
-    """The property's grammar; its training words cut to those the artifact was fitted on, if it names them.
+    """The property's grammar; its training names cut to those the artifact was fitted on, if it counts them.
 
-    Raises `InputError` for a slot or a word that the grammar lacks.
+    Raises `InputError` for a number of names that the lexicon does not have.
     """
     grammar = context.prop.prompts
-    only = None if context.edit is None else context.edit.prompts.get("only")
-    if not only:
+    names = None if context.edit is None else context.edit.prompts.get("names")
+    if names is None:
         return grammar
-    slots = dict(grammar.slots)
-    for slot, words in _listed(only).items():
-        if slot not in slots:
-            raise InputError(f"The edit was fitted on words of {slot!r}, but {grammar.id} has no such slot.")
-        kept = tuple(entry for entry in slots[slot].parts["train"] if entry.word in words)
-        if len(kept) != len(words):
-            raise InputError(
-                f"The edit was fitted on {', '.join(words)}, which are not all training words of {slot!r}."
-            )
-        slots[slot] = replace(slots[slot], parts={**slots[slot].parts, "train": kept})
-    return altered(grammar, "fitted words only", slots=slots)
-
-
-def _listed(only: object) -> dict[str, list[str]]:
-    if not isinstance(only, Mapping):
-        raise InputError(f"The edit's fitted words should map slots to words, but are {only!r}.")
-    return {str(slot): [str(word) for word in words] for slot, words in only.items()}
+    lexicon = grammar.slots["child"]
+    training = lexicon.parts["train"]
+    if not isinstance(names, int) or not 1 <= names <= len(training):
+        raise InputError(
+            f"The edit says that it was fitted on {names!r} names, but {grammar.id} has {len(training)} "
+            "training names: fit it again."
+        )
+    cut = replace(lexicon, parts={**lexicon.parts, "train": training[:names]})
+    return altered(grammar, "names of the fit only", slots={**grammar.slots, "child": cut})
