@@ -131,7 +131,7 @@ def _note(node: Node, form: Format) -> str:
         return look(node.status).word
     if form.column is not None:
         return ""
-    found, needs = estimate_words(node.result), requirement(node.result)
+    found, needs = estimate_words(node.result), requirement(node.result, unit=False)
     return " · ".join(part for part in (found, f"needs {needs}" if needs else "") if part)
 
 
