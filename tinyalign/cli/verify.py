@@ -70,7 +70,7 @@ def verify(
             known = rechecking.read_verdict(folder)
             prop = _property(property_ or known.content["property"]["id"], edit)
             template = None if argument == "standard" else argument
-            with _bar(quiet=json) as progress:
+            with verifying_progress(quiet=json) as progress:
                 checked = rechecking.recheck(
                     folder,
                     before,
@@ -107,7 +107,7 @@ def verify(
             )
             _print_plan(planning.plan(case, alpha), json)
             return
-        with _bar(quiet=json) as progress:
+        with verifying_progress(quiet=json) as progress:
             verdict = verifying.verify(
                 before,
                 after,
@@ -222,7 +222,7 @@ def _say(text: str) -> None:
 
 
 @contextlib.contextmanager
-def _bar(*, quiet: bool) -> Iterator[Progress | None]:
+def verifying_progress(*, quiet: bool) -> Iterator[Progress | None]:
     """A progress bar on standard error: the leaf at work, its rows, and the time it still takes."""
     if quiet:
         yield None

@@ -11,6 +11,7 @@ from jaxtyping import Int
 
 from tinyalign.common.errors import EditError, InputError
 from tinyalign.common.seeds import derive_seed
+from tinyalign.edits.people import with_other_people
 from tinyalign.engine import sample
 from tinyalign.models import StoryModel
 from tinyalign.properties.contrast import SIDES
@@ -74,14 +75,19 @@ class TrainingPrompts:
     def prompts(self, first: int, count: int) -> list[ContrastPrompt]:
         """Prompts `first` to `first + count` of the order; from the start again where it ends.
 
-        With `names` only the first so many names of the training lexicon occur (for planting a bad edit).
+        Names and parent words are exchanged as `with_other_people` says. With `names` they are not, and only
+        the first so many names of the training lexicon occur (for planting a bad edit).
         """
         space = self.prop.prompts.space("train", self.pair.decision)
         order = SeededPermutation(
             len(space), space.grammar.sha256, space.decision, derive_seed("fit prompts", self.seed)
         )
         if self.names is None:
-            return [space[order[i % len(order)]] for i in range(first, first + count)]
+            slots = space.grammar.slots
+            return [
+                with_other_people(space[order[i % len(order)]], slots, self.seed, i)
+                for i in range(first, first + count)
+            ]
         allowed = {entry.word for entry in space.grammar.slots["child"].parts["train"][: self.names]}
         found: list[ContrastPrompt] = []
         skip = first

@@ -87,7 +87,7 @@ def fit_edit(
     Everything is fitted on the training split of the property's grammar and on neutral text that the model
     itself tells, under the damage terms of `Terms`. `method`: "trits" (any ternary model), "graft" (ternary,
     gated MLPs), "rank_one" (any model; re-ternarised in a ternary one), or the baselines "logit_bias" and
-    "token_ban". `components` name where it may act ("L1.mlp", "L3.attn", "L2H0" for its layer's attention);
+    "token_ban". `components` name where it may act ("L1.mlp", "L3.attn", "L3H0");
     without them those of `circuit`, without that every layer but the first. `words` are fitted on, by
     default the first half of either set of the pair. The same arguments give the same edit.
 
@@ -178,7 +178,7 @@ def _like(model: StoryModel, network: nn.Module) -> Any:
 
 def _fit_trits(case: _Case) -> _Fitted:
     search = TritSearch(
-        case.material(case.sites.first_layer), case.sites.linears, case.settings.terms, case.settings.trits
+        case.material(case.sites.first_layer), case.sites.allowed, case.settings.terms, case.settings.trits
     )
     rounds = search.run(case.progress)
     return _Fitted(search.network, {"rounds": rounds, "terms": case.settings.terms.to_json()})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import nn
 
 from tinyalign.common.errors import EditError
@@ -53,16 +53,23 @@ class SearchSettings:
 
 
 class TritSearch:
-    """A copy of a ternary network under search; `run` leaves the best trits found in `network`."""
+    """A search over a copy of a ternary network, among the weights that `allowed` marks.
+
+    `run` leaves what it found in `network`.
+    """
 
     def __init__(
-        self, material: Material, layers: Sequence[str], terms: Terms, settings: SearchSettings
+        self,
+        material: Material,
+        allowed: Mapping[str, Bool[torch.Tensor, "d_out d_in"]],
+        terms: Terms,
+        settings: SearchSettings,
     ) -> None:
         self._material, self._terms, self._settings = material, terms, settings
         self.network = copy.deepcopy(material.base)
         modules = dict(self.network.named_modules())
         self._layers: dict[str, TernaryLinear] = {}
-        for name in layers:
+        for name in allowed:
             layer = modules.get(name)
             if not isinstance(layer, TernaryLinear):
                 raise EditError(
@@ -71,6 +78,7 @@ class TritSearch:
             if layer.bits == 1:
                 raise EditError("A 1-bit model has no zeros to flip to; this search works on ternary models.")
             self._layers[name] = layer
+        self._allowed = dict(allowed)
         self._original = {name: layer.trits.float() for name, layer in self._layers.items()}
         self._trits = {name: trits.clone() for name, trits in self._original.items()}
         self._smooth = {name: torch.zeros_like(trits) for name, trits in self._original.items()}
@@ -138,7 +146,7 @@ class TritSearch:
             smooth = self._smooth[name].mul_(_SMOOTHING).add_(leaf.grad, alpha=1 - _SMOOTHING)
             leaf.grad = None
             slope = smooth * self._layers[name].scale
-            allowed = self._trits[name] * -slope.sign() < 1
+            allowed = self._allowed[name] & (self._trits[name] * -slope.sign() < 1)
             fresh = self._trits[name] == self._original[name]
             worth = torch.where(fresh, 1.0 if room_left else 0.0, _AGAIN)
             gains[name] = slope.abs() * allowed * worth
