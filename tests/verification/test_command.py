@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from tests.cli.running import run
+from tests.verification.cases import ARGUMENT, damaged
 from tests.verification.models import edited, tiny_base
-from tests.verification.test_verifying import ARGUMENT, damaged
 
 Capture = pytest.CaptureFixture[str]
 
