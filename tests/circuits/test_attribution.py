@@ -58,6 +58,7 @@ def test_direct_effects_with_embedding_and_biases_sum_to_the_logit_difference(ki
     biases = [getattr(m, "bias", None) for m in writers(model.network).values()]
     first, network = clean.first_row, model.network
     norm = network.get_submodule("transformer.ln_f" if kind == "neo" else "model.norm")
+    epsilon = float(getattr(norm, "eps" if kind == "neo" else "variance_epsilon"))
     unembed = network.get_submodule("lm_head").get_parameter("weight")
     for prompt in range(len(clean.decisions)):
         final = clean.finals[first[prompt]][0]
@@ -67,11 +68,11 @@ def test_direct_effects_with_embedding_and_biases_sum_to_the_logit_difference(ki
         assert isinstance(written, torch.Tensor)
         rest = final - written + sum(bias for bias in biases if bias is not None)
         if kind == "neo":
-            scale = (final.var(unbiased=False) + norm.eps).sqrt()
+            scale = (final.var(unbiased=False) + epsilon).sqrt()
             rest = rest - rest.mean()
             offset = float(norm.get_parameter("bias") @ direction)
         else:
-            scale = (final.pow(2).mean() + norm.variance_epsilon).sqrt()
+            scale = (final.pow(2).mean() + epsilon).sqrt()
             offset = 0.0
         rest_effect = float((rest * norm.get_parameter("weight") / scale) @ direction) + offset
         logits = unembed @ norm(final[None])[0]

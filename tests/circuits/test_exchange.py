@@ -86,7 +86,11 @@ def by_hand(model: StoryModel, clean, corrupted, component: Component, positions
         tail = [clean.tails[0][0], *word.tokens]
         start = len(clean.prefix) if positions == "decision" else 0
         caught: list[torch.Tensor] = []
-        keep = module.register_forward_pre_hook(lambda _, args, into=caught: into.append(args[0].clone()))
+
+        def catch(_, args: tuple[torch.Tensor, ...], into: list[torch.Tensor] = caught) -> None:
+            into.append(args[0].clone())
+
+        keep = module.register_forward_pre_hook(catch)
         with torch.no_grad():
             model.network(torch.tensor([[*clean.prefix, *tail]]))
         keep.remove()

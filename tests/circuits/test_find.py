@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 import tinyalign as ta
 from tinyalign.circuits import Localization, encode_side, exchange, read
 from tinyalign.circuits.components import Component, Site, writers
-from tinyalign.common.errors import InputError, UnknownNameError
+from tinyalign.common.errors import InputError, TinyalignError, UnknownNameError
 from tinyalign.models import StoryModel
 from tinyalign.models.story_model import make_story_model
 from tinyalign.properties.contrast import preferences
@@ -105,7 +106,7 @@ def test_an_edit_is_found_where_it_was_made(ternary: StoryModel) -> None:
 
 
 def test_arguments_that_do_not_fit_are_refused(ternary: StoryModel) -> None:
-    for error, message, arguments in (
+    cases: tuple[tuple[type[TinyalignError], str, dict[str, Any]], ...] = (
         (UnknownNameError, "logit pair", {"pair": "feelings"}),
         (UnknownNameError, "effect", {"effect": "cause"}),
         (InputError, "base model", {"effect": "edit"}),
@@ -114,6 +115,7 @@ def test_arguments_that_do_not_fit_are_refused(ternary: StoryModel) -> None:
         (InputError, "kind 'mlp' or 'neuron'", {"parts": "head"}),
         (InputError, "must be positive", {"max_components": 0}),
         (UnknownNameError, "slot", {"mix": {"nose": "train"}}),
-    ):
+    )
+    for error, message, arguments in cases:
         with pytest.raises(error, match=message):
             ta.find_circuit(ternary, P1, **arguments)

@@ -36,7 +36,7 @@ def test_patching_agrees(kind: str, positions) -> None:
             hook = {"head": "attn.hook_result", "mlp": "hook_mlp_out", "neuron": "mlp.hook_post"}
             name = f"blocks.{component.layer}.{hook[component.kind]}"
 
-            def put(activation, hook, name=name, component=component):
+            def put(activation, hook, name=name, component=component, cache=cache):
                 at = slice(-1, None) if positions == "decision" else slice(None)
                 value = activation.clone()
                 if component.index is None:
@@ -47,7 +47,7 @@ def test_patching_agrees(kind: str, positions) -> None:
 
             logits = bridge.run_with_hooks(ids[1], fwd_hooks=[(name, put)])[0, -1].double()
             expected = float(logits[5] - logits[7])
-            # A neuron's activation goes through the int8 rounding of its layer there, its write does not here.
+            # There a neuron's activation goes through the int8 rounding of its layer.
             loose = kind.endswith("ternary")
             assert abs(found[number, prompt] - expected) < (0.15 if loose else 2e-5), (component, prompt)
 
