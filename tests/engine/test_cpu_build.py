@@ -57,8 +57,36 @@ def test_a_compiler_that_is_absent_is_one_sentence(
         sample(stories260k, "Once", backend="cpu")
     monkeypatch.setenv("CXX", "")
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(build, "_zig_is_there", lambda: False)
     with pytest.raises(InputError, match=r"found no c\+\+, g\+\+ or clang\+\+"):
         sample(stories260k, "Once", backend="cpu")
+
+
+def test_the_ziglang_package_compiles_where_there_is_nothing_else(
+    stories260k: StoryModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package of that name that notes how it is called, in the place of a compiler of 100 MB."""
+    package = tmp_path / "ziglang"
+    package.mkdir()
+    (package / "__init__.py").write_text("", encoding="utf-8")
+    (package / "__main__.py").write_text(
+        "import sys, pathlib\n"
+        "if '--version' in sys.argv: sys.exit(print('fake zig'))\n"
+        f"pathlib.Path({str(tmp_path / 'called')!r}).write_text(' '.join(sys.argv[1:]))\n"
+        "pathlib.Path(sys.argv[sys.argv.index('-o') + 1]).write_text('no library')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CXX", "")
+    monkeypatch.setenv(build.MARCH_VARIABLE, "x86-64-v3" if build.supports("x86-64-v3") else "x86-64")
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path / "kernels"))
+    with pytest.raises(InputError, match=r"cannot be loaded .* delete it"):
+        sample(stories260k, "Once", backend="cpu")
+    called = (tmp_path / "called").read_text(encoding="utf-8").split()
+    assert called[0] == "c++" and called[-1].endswith("decoder.cpp")
+    assert {"-march=x86_64_v3", "-march=x86_64"} & set(called)
 
 
 def test_a_cache_folder_that_cannot_be_written_is_one_sentence(
