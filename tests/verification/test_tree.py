@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pytest
@@ -25,6 +25,7 @@ from tinyalign.verification.tree import (
     claim_status,
     leaf_alphas,
     leaves,
+    obstacles,
     tree_json,
 )
 
@@ -194,6 +195,29 @@ def test_the_document_holds_every_node() -> None:
     assert found["children"][2]["status"] == "not raised"
     assert found["children"][2]["children"][0]["result"]["id"] == "x"
     assert found["status"] == "established"
+
+
+def test_obstacles_are_what_counts() -> None:
+    chain = claim("chain", leaf("link"), name="sum", margin=0.5)
+    inner = claim("and", leaf("a"), leaf("b"), name="inner")
+    root = claim("and", inner, chain, Defeater("doubt", "t", leaf("attack"), "a"), leaf("c"))
+    link = result("link", "defeated", estimate=0.1, low=0.1, high=0.2)
+    results = {
+        **{name: result(name, "established") for name in "abc"},
+        "link": link,
+        "attack": result("attack", "defeated"),
+    }
+
+    def ids(status: Status) -> list[str]:
+        return [one.id for one in obstacles(root, results, 0.05, status)]
+
+    assert claim_status(root, results, 0.05) == "established"
+    assert ids("defeated") == ids("not established") == []
+    results |= {"a": result("a", "not established"), "b": result("b", "defeated")}
+    assert ids("defeated") == ["b"]
+    assert ids("not established") == ["doubt"]
+    results |= {"a": result("a", "defeated"), "link": replace(link, low=0.6, estimate=0.7, high=0.8)}
+    assert ids("defeated") == ["a", "b", "sum", "doubt"]
 
 
 @pytest.mark.parametrize(

@@ -170,6 +170,26 @@ def claim_status(claim: Claim, results: Mapping[str, LeafResult], alpha: float) 
     return "not established" if status == "established" and "open" in doubts else status
 
 
+def obstacles(
+    claim: Claim, results: Mapping[str, LeafResult], alpha: float, status: Status
+) -> list[Claim | Leaf | Defeater]:
+    """What keeps the claim at `status` ("defeated" or "not established"): leaves, whole claims or doubts.
+
+    Below an "and" the children of that status, down to their leaves; an "or" or a chain stands for itself.
+    What does not count (an attack whose doubt is closed, a link of a chain that holds) is left out.
+    """
+    found: list[Claim | Leaf | Defeater] = []
+    for child in claim.children:
+        if isinstance(child, Leaf) and results[child.id].status == status:
+            found.append(child)
+        elif isinstance(child, Claim) and claim_status(child, results, alpha) == status:
+            found += obstacles(child, results, alpha, status) if child.combine == "and" else [child]
+        elif isinstance(child, Defeater):
+            wanted = "defeats" if status == "defeated" else "open"
+            found += [child] if child.status(results) == wanted else []
+    return found
+
+
 def _combined(claim: Claim, below: list[Status], results: Mapping[str, LeafResult], alpha: float) -> Status:
     if claim.combine == "and":
         if "defeated" in below:

@@ -17,7 +17,7 @@ from tinyalign.verification.leaf import Leaf
 from tinyalign.verification.ledger import Ledger
 from tinyalign.verification.locking import locked
 from tinyalign.verification.preparing import Case, leaf_contexts, prepare
-from tinyalign.verification.results import LeafResult, Row
+from tinyalign.verification.results import LeafResult, Row, Status
 from tinyalign.verification.rows import RowFile
 from tinyalign.verification.running import (
     Budget,
@@ -29,7 +29,7 @@ from tinyalign.verification.running import (
     plan_all,
 )
 from tinyalign.verification.seal import Seal
-from tinyalign.verification.tree import Assumption, claim_status, tree_json, walk
+from tinyalign.verification.tree import Assumption, claim_status, obstacles, tree_json, walk
 from tinyalign.verification.verdict import EXIT_CODES, FORMAT, Verdict, verdict_hash
 
 if TYPE_CHECKING:
@@ -171,22 +171,27 @@ def _defeats(case: Case, results: Mapping[str, LeafResult], name: str, leaf: Lea
     return False
 
 
-def _sentence(case: Case, seal: Seal, results: Mapping[str, LeafResult], status: str) -> str:
-    by = {kind: [one for one in results.values() if one.status == kind] for kind in EXIT_CODES}
-    claim = case.argument.root.text.rstrip(".")
+def _sentence(case: Case, seal: Seal, results: Mapping[str, LeafResult], status: Status) -> str:
+    root = case.argument.root
+    claim = root.text.rstrip(".")
     if status == "established":
         return (
             f"Established: {claim}. All that it rests on held, each test at error {seal.alpha:.3g} "
             f"(attempt {seal.attempt})."
         )
+    found = obstacles(root, results, seal.alpha, status)
     if status == "defeated":
-        failed = "; ".join(f"{one.id} ({one.kind}): {one.summary}" for one in by["defeated"][:3])
-        more = len(by["defeated"]) - 3
-        return f"Defeated: {claim}. Failed: {failed}" + (f" And {more} more." if more > 0 else "")
-    short = [one.id for one in by["not established"]]
-    cut = any(not one.complete for one in by["not established"])
+        told = []
+        for one in found[:3]:
+            if isinstance(one, Leaf):
+                told.append(f"{one.id} ({one.kind}): {results[one.id].summary}")
+            else:
+                told.append(f"{one.id}: {one.text.rstrip('.')}.")
+        more = f" And {len(found) - 3} more." if len(found) > 3 else ""
+        return f"Defeated: {claim}. Failed: {' '.join(told)}{more}"
+    cut = any(not one.complete for one in results.values())
     reason = "the budget ran out" if cut else "the data do not suffice"
-    return f"Not established: {claim}. Open: {', '.join(short) or 'a doubt that was raised'}; {reason}."
+    return f"Not established: {claim}. Open: {', '.join(one.id for one in found)}; {reason}."
 
 
 def _stories(rows: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
