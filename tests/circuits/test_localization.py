@@ -80,7 +80,6 @@ def test_the_prompts_identity_is_of_their_texts_in_order() -> None:
         ({"lost": None}, "share lost"),
         ({"kind": "sensitivity"}, "share lost"),
         ({"kind": "edit"}, "base belongs"),
-        ({"positions": "some"}, "cannot be"),
     ],
 )
 def test_fields_that_do_not_fit_are_refused(change, message: str) -> None:
