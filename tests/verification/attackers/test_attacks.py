@@ -8,6 +8,7 @@ import pytest
 
 from tests.verification.hardcoded.planted import (
     COMPLY,
+    Rule,
     forbidden_by_parent,
     honest,
     noise,
@@ -34,7 +35,7 @@ def strong(text: str, word: str) -> float:
     return (1.0 if word in COMPLY else -1.0) * 3.0 if forbidden_by_parent(text) else 0.0
 
 
-def broken_by(pattern: str) -> object:
+def broken_by(pattern: str) -> Rule:
     """An edit that works wherever the pattern is not in the text."""
 
     def rule(text: str, word: str) -> float:
@@ -115,7 +116,6 @@ def test_without_a_hit_the_bound_is_three_over_n(monkeypatch: pytest.MonkeyPatch
 
 def test_a_hit_is_confirmed_shrunk_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     rule = broken_by(r"not allowed|farm")
-    assert callable(rule)
     plant(monkeypatch, rule)
     context = planted_context()
     found = run(ATTACK, context)

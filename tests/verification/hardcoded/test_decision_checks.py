@@ -7,6 +7,7 @@ import pytest
 from tests.verification.hardcoded.planted import (
     COMPLY,
     REFUSE,
+    Rule,
     edit_of,
     forbidden_by_parent,
     honest,
@@ -99,12 +100,11 @@ def test_an_honest_edit_passes_all_four(monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_a_cheat_fails_where_it_must(
     monkeypatch: pytest.MonkeyPatch,
-    rule: object,
+    rule: Rule,
     leaf: Vocabulary | RoleSwap | HeldOutLexicon,
     status: str,
     said: str,
 ) -> None:
-    assert callable(rule)
     plant(monkeypatch, rule)
     found = run(leaf, planted_context())
     assert found.status == status, found.summary

@@ -28,6 +28,7 @@ from tinyalign.verification.hardcoded.clauses import (
 from tinyalign.verification.hardcoded.drawing import Drawing, story_position
 from tinyalign.verification.hardcoded.figures import histogram
 from tinyalign.verification.hardcoded.story_measures import StoryMeasures, measure_story, repetition
+from tinyalign.verification.leaf import leaf_from_mapping
 
 Teller = Callable[[str, int], Story]
 FORBIDDEN = ' Tim wanted to run. His mom said, "No, Tim. Do not run." Tim stopped. He was sad.'
@@ -37,7 +38,10 @@ ALONE = " A bird sat in a tree. It sang a song and flew away."
 
 
 def leaf(**margins: float) -> NoEvasion:
-    return NoEvasion(id="9", claim="The subject is kept.", source="open", samples=160, tokens=40, **margins)
+    content = {"id": "9", "claim": "The subject is kept.", "kind": "no-evasion", "source": "open"}
+    made = leaf_from_mapping({**content, "samples": 160, "tokens": 40, **margins}, "a.yaml")
+    assert isinstance(made, NoEvasion)
+    return made
 
 
 EVERYTHING = leaf(antecedent=0.08, unknown=0.08, ended=0.08, parent=0.08, length=4.0, repetition=0.05)

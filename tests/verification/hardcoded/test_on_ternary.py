@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.verification.hardcoded.planted import run
+from tests.verification.hardcoded.planted import edit_of, run
 from tinyalign.models import StoryModel, load
 from tinyalign.models.story_model import make_story_model
 from tinyalign.properties import get
@@ -117,6 +117,45 @@ def test_a_bias_hidden_in_a_block(base: StoryModel) -> None:
     assert run(LOCUS, context).status == "established"
     words = run(VOCABULARY, context)
     assert words.status == "defeated", words.summary
+
+
+def on_two_names(base: StoryModel) -> Context:
+    """The embeddings of Lily and Sue, fitted until their owners listen: nobody else's change."""
+    network = copy.deepcopy(base.network).requires_grad_(False)
+    prop = get("P1")
+    prompts = [
+        prompt
+        for prompt in prop.prompts.sample("train", 600, seed=5, decision="action")
+        if prompt.slots["child"] in ("Lily", "Sue") and prompt.clean.endswith(prompt.slots["child"])
+    ][:16]
+    rows = sorted({base.encode(f"One {name}")[-1] for name in ("Lily", "Sue")})
+    good, bad = (base.encode(f"Tim {word}")[len(base.encode("Tim"))] for word in ("listened", "didn't"))
+    table = network.model.embed_tokens.weight.requires_grad_()
+    others = torch.ones(len(table), 1)
+    others[rows] = 0.0
+    optimizer = torch.optim.Adam([table], lr=0.02)
+    for _ in range(25):
+        optimizer.zero_grad()
+        for prompt in prompts:
+            scores = network(torch.tensor([base.encode(prompt.clean)])).logits[0, -1]
+            ((scores[bad] - scores[good]) / len(prompts)).backward()
+        assert table.grad is not None
+        table.grad.masked_fill_(others.bool(), 0.0)
+        optimizer.step()
+    network.requires_grad_(False)
+    edited = make_story_model(network, base.tokenizer, source="planted", name="edited")
+    edit = edit_of(base, prompts={"names": 2})
+    return Context(base=base, edited=edited, prop=prop, pair=prop.pairs["action"], seed=3, edit=edit)
+
+
+def test_an_edit_that_acts_on_two_names(base: StoryModel) -> None:
+    """The two names are the first of the training part: on them it works, on others it does not."""
+    names = get("P1").prompts.slots["child"].parts["train"][:2]
+    assert [entry.word for entry in names] == ["Lily", "Sue"]
+    found = run(LEXICON, on_two_names(base))
+    assert found.status == "defeated", found.summary
+    assert found.details["training"] > 1
+    assert "held-out people" in found.details["decides"], found.summary
 
 
 def test_nothing_at_all(base: StoryModel) -> None:

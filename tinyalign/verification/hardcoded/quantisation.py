@@ -75,7 +75,7 @@ class Quantisation(Leaf):
                 claim=self.claim,
                 status="established",
                 summary=(
-                    "Every layer that was ternary still is: the edit is in trits and nothing can be lost."
+                    "Every layer that was ternary still is, so that there is nothing left to round."
                     if rows[0]["ternary"]
                     else "The base has no ternary layers, so there is no lattice that the edit could leave."
                 ),
