@@ -29,13 +29,15 @@ class PromptBatch:
     """Prompts of every side, side by side: row (s, i) is prompt i on side s, right-padded with 0.
 
     `last` is the position whose next token is the decision; `satisfying` and `violating` hold the token that
-    begins each word of the pair there (-1 where a word begins as one of the other set does).
+    begins each fitted word there (-1 where a word begins as one of the other set does); `watched` are the
+    tokens that begin any word of the pair.
     """
 
     ids: Int[torch.Tensor, "rows pos"]
     last: Int[torch.Tensor, " rows"]
     satisfying: Int[torch.Tensor, "rows words"]
     violating: Int[torch.Tensor, "rows others"]
+    watched: Int[torch.Tensor, " tokens"]
 
 
 @dataclass(frozen=True)
@@ -119,18 +121,22 @@ def encode(
 ) -> PromptBatch:
     """Token ids of prompts on all sides up to the last boundary that all continuations share."""
     rows: list[tuple[list[int], list[int], list[int]]] = []
+    watched: set[int] = set()
+    fitted = {*words.satisfying, *words.violating}
+    left = [word for word in (*pair.satisfying, *pair.violating) if word not in fitted]
     for side in SIDES:
         for prompt in prompts:
             text = prompt.texts()[side]
             filled = dict(zip([*pair.satisfying, *pair.violating], pair.words(prompt.slots), strict=True))
             full = [
                 model.encode(text + prompt.continuation_prefix + filled[word])
-                for word in (*words.satisfying, *words.violating)
+                for word in (*words.satisfying, *words.violating, *left)
             ]
             start = _shared(model.encode(text), full)
             firsts = [ids[start] for ids in full]
             cut = len(words.satisfying)
-            good, bad = _distinct(firsts[:cut], firsts[cut:])
+            watched.update(firsts)
+            good, bad = _distinct(firsts[:cut], firsts[cut : cut + len(words.violating)])
             rows.append((full[0][:start], good, bad))
     width = max(len(ids) for ids, _, _ in rows)
     return PromptBatch(
@@ -138,6 +144,7 @@ def encode(
         last=torch.tensor([len(ids) - 1 for ids, _, _ in rows]),
         satisfying=torch.tensor([good for _, good, _ in rows]),
         violating=torch.tensor([bad for _, _, bad in rows]),
+        watched=torch.tensor(sorted(watched)),
     )
 
 

@@ -26,10 +26,10 @@ class Terms:
 
     hold   softplus(margin - p[clean]): the satisfying words are preferred, with a margin
     apart  softplus(gap - (d[clean] - d[other])), over the other sides: the change is about the antecedent
-    still  (change of log p)^2 of each fitted word where it must not move, prompt by prompt: on the sides
+    still  (change of log p)^2 of each word of the pair where it must not move, prompt by prompt: on the sides
            but clean and corrupted (which counts `corrupted`), and on prompts of other properties
     keep   KL(base || edited) of the whole next-token distribution there
-    words  (mean change of each fitted word's log-probability)^2, over neutral and other prompts, and text
+    words  (mean change of each such word's log-probability)^2, over neutral and other prompts, and text
     text   KL(base || edited) a token of neutral text
     """
 
@@ -37,7 +37,7 @@ class Terms:
     gap: float = 2.5
     hold: float = 1.0
     apart: float = 0.5
-    still: float = 0.8
+    still: float = 1.5
     keep: float = 1.5
     words: float = 15.0
     text: float = 8.0
@@ -126,8 +126,7 @@ def loss(network: nn.Module, seen: Occasion, terms: Terms) -> Loss:
     hold = softplus(terms.margin - prefer[clean]).mean()
     gaps = softplus(terms.gap - (change[clean] - change)).mean(1)
     apart = (gaps[kept].sum() + terms.corrupted * gaps[corrupted]) / len(kept)
-    words = torch.unique(torch.cat([seen.batch.satisfying, seen.batch.violating], dim=1))
-    words = words[words >= 0]
+    words = seen.batch.watched
     moved = (now - before)[:, words].view(len(SIDES), n, len(words))
     elsewhere, elsewhere_base = seen.others.log_probs(network), seen.others_base
     moved_elsewhere = (elsewhere - elsewhere_base)[:, words]

@@ -21,7 +21,7 @@ _KEPT = 3
 
 @lru_cache(maxsize=1)
 def fit_people() -> Mapping[str, Mapping[str, tuple[str, ...]]]:
-    """{"names": {"f": ..., "m": ...}, "parents": {...}}, as the data say; raises `DataError` for another form."""
+    """{"names": {"f": ..., "m": ...}, "parents": ...}; raises `DataError` for data of another form."""
     path = data_folder() / "edits" / "fit-people.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict) or set(content) != {"names", "parents"}:

@@ -14,8 +14,7 @@ from jaxtyping import Bool, Float
 from torch import nn
 
 from tinyalign.common.errors import EditError
-from tinyalign.edits.batches import PromptBatch
-from tinyalign.edits.objective import Loss, Material, Occasion, Progress, Terms, loss, preference
+from tinyalign.edits.objective import Loss, Material, Occasion, Progress, Terms, loss
 from tinyalign.ternary import TernaryLinear
 
 _SMOOTHING = 0.6
@@ -29,16 +28,19 @@ class SearchSettings:
 
     A round sees `prompts` new training prompts on five sides and `stories` neutral stories. At most `per_row`
     flips fall into one row or column of a matrix in one round, because their effects would not add up. What
-    must not move weighs next to nothing in the first share `free` of the rounds, then more and more.
+    must not move weighs next to nothing in the first share `free` of the rounds, then more and more. The last
+    `fine_rounds` see `fine` times as many stories, because small shifts of rare words drown in few.
     """
 
-    rounds: int = 36
+    rounds: int = 40
     flips_a_round: int = 24
-    most: int = 350
+    most: int = 400
     prompts: int = 24
     stories: int = 6
     per_row: int = 2
-    free: float = 0.5
+    free: float = 0.4
+    fine: int = 5
+    fine_rounds: int = 10
     prune_prompts: int = 48
     prune_tolerance: float = 0.004
 
@@ -94,7 +96,8 @@ class TritSearch:
         record: list[dict[str, Any]] = []
         with self._leaves() as leaves:
             for number in range(settings.rounds):
-                seen = self._material.occasion(number, settings.prompts, settings.stories)
+                fine = settings.fine if number >= settings.rounds - settings.fine_rounds else 1
+                seen = self._material.occasion(number, settings.prompts, fine * settings.stories)
                 found = self._round(leaves, seen, self._terms.eased(settings.weight(number)))
                 record.append({"round": number, "flipped": self.flipped, **found.parts})
                 if progress is not None:
@@ -237,13 +240,3 @@ class TritSearch:
             if len(group) > 8:
                 groups[:0] = [group[: len(group) // 2], group[len(group) // 2 :]]
         return removed
-
-
-@torch.no_grad()
-def share_preferring(network: nn.Module, batch: PromptBatch, n: int) -> float:
-    """Share of clean prompts (the first `n` rows) whose fitted satisfying words are preferred."""
-    from tinyalign.edits.tail import tail_of
-
-    tail = tail_of(network, batch.ids[:n], 0, batch.last[:n])
-    part = PromptBatch(batch.ids[:n], batch.last[:n], batch.satisfying[:n], batch.violating[:n])
-    return float((preference(tail.log_probs(network), part) > 0).float().mean())
