@@ -127,7 +127,7 @@ def on_two_names(base: StoryModel) -> Context:
         prompt
         for prompt in prop.prompts.sample("train", 600, seed=5, decision="action")
         if prompt.slots["child"] in ("Lily", "Sue") and prompt.clean.endswith(prompt.slots["child"])
-    ][:16]
+    ][:8]
     rows = sorted({base.encode(f"One {name}")[-1] for name in ("Lily", "Sue")})
     good, bad = (base.encode(f"Tim {word}")[len(base.encode("Tim"))] for word in ("listened", "didn't"))
     table = network.model.embed_tokens.weight.requires_grad_()
