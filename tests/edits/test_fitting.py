@@ -28,11 +28,20 @@ from tinyalign.ternary import ternary_layers
 P1 = properties.get("P1")
 REPLY = P1.pairs["reply"]
 QUICK = FitSettings(
+    terms=Terms(still=0.1, words=1.0, keep=0.5),
     trits=SearchSettings(
-        rounds=3, flips_a_round=8, most=20, prompts=12, stories=2, prune_prompts=12, prune_tolerance=0.0
+        rounds=3,
+        flips_a_round=8,
+        most=20,
+        prompts=12,
+        stories=2,
+        prune_prompts=12,
+        prune_tolerance=0.0,
+        free=0.9,
+        fine_rounds=0,
     ),
-    graft=GraftSettings(neurons=2, key_trits=(4, 8), value_trits=(4,), prompts=24, stories=3),
-    rank_one=RankOneSettings(steps=4, prompts=4, stories=2, key_prompts=12, key_stories=4),
+    graft=GraftSettings(neurons=3, key_trits=(32, 64), value_trits=(4, 12), prompts=24, stories=3),
+    rank_one=RankOneSettings(steps=10, rate=0.02, prompts=16, stories=2, key_prompts=32, key_stories=4),
     neutral_stories=8,
 )
 
@@ -72,8 +81,8 @@ def test_the_loss_of_fresh_prompts_falls(method: str) -> None:
     seen = material(base, 0).occasion(50, 24, 3)
     edited = fitted(method).apply(base)
     with torch.no_grad():
-        before = loss(base.network, seen, Terms()).total
-        after = loss(edited.network, seen, Terms()).total
+        before = loss(base.network, seen, QUICK.terms).total
+        after = loss(edited.network, seen, QUICK.terms).total
     assert after < before
 
 

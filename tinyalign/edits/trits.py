@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from torch import nn
 
 from tinyalign.common.errors import EditError
 from tinyalign.edits.objective import Loss, Material, Occasion, Progress, Terms, loss
