@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -14,14 +15,16 @@ from tinyalign.common.errors import InputError
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds of one contestant a round: median, least and most of wall time, and median processor time.
+    """Seconds of one contestant for its work: medians and extremes over rounds, wall and processor time.
 
-    `ratio` is the median over rounds of the baseline's processor time divided by this one's in the same
-    round (above 1: faster than the baseline), `ratio_low` and `ratio_high` its extremes.
+    `work` is what it did in a round (tokens, say). `ratio` is the median over rounds of the baseline's
+    processor time a unit of work divided by this one's in the same round (above 1: faster than the baseline),
+    `ratio_low` and `ratio_high` its extremes; `wall_ratio` the same of wall time.
     """
 
     name: str
     rounds: int
+    work: float
     wall_median: float
     wall_low: float
     wall_high: float
@@ -29,43 +32,67 @@ class Timed:
     ratio: float
     ratio_low: float
     ratio_high: float
+    wall_ratio: float
+    wall_ratio_low: float
+    wall_ratio_high: float
+
+    @property
+    def rate(self) -> float:
+        """Work a second of processor time, from the median."""
+        return self.work / self.cpu_median
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as a JSON-able dict."""
-        return asdict(self)
+        """The fields as a JSON-able dict, the rate added."""
+        return {**asdict(self), "rate_cpu": self.rate, "rate_wall": self.work / self.wall_median}
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def contest(
-    contestants: Mapping[str, Callable[[], None]], *, baseline: str, rounds: int = 7
+    contestants: Mapping[str, Callable[[], None]],
+    *,
+    baseline: str,
+    rounds: int = 7,
+    work: Mapping[str, float] | None = None,
+    check: Callable[[str], None] | None = None,
 ) -> tuple[Timed, ...]:
     """Time every contestant `rounds` times, in turn, after one run each that is not counted.
 
-    Ratios are of processor time within a round, so that a machine whose speed drifts, or that others use
-    too, treats all alike. Contestants must use one thread. Raises `InputError` for an unknown baseline.
+    Ratios are taken within a round, so that a machine whose speed drifts, or that others use too, treats all
+    alike. `work` says how much each does (1 unless given). `check` is called, untimed, after every run
+    and raises where the output is wrong. Raises `InputError` for an unknown baseline.
     """
     if baseline not in contestants:
         raise InputError(f"The baseline {baseline!r} is not among {', '.join(contestants)}.")
     if rounds < 3:
         raise InputError(f"{rounds} rounds say nothing about spread: expected 3 or more.")
     names = list(contestants)
-    for run in contestants.values():
-        run()
+    units = {name: 1.0 if work is None else float(work[name]) for name in names}
     wall = {name: np.empty(rounds) for name in names}
     cpu = {name: np.empty(rounds) for name in names}
-    for turn in range(rounds):
-        shift = turn % len(names)
+    for turn in range(-1, rounds):
+        shift = max(turn, 0) % len(names)
         for name in names[shift:] + names[:shift]:
-            started, busy = time.perf_counter(), time.process_time()
+            started, busy = time.perf_counter(), processor_seconds()
             contestants[name]()
-            wall[name][turn] = time.perf_counter() - started
-            cpu[name][turn] = time.process_time() - busy
+            if turn >= 0:
+                wall[name][turn] = time.perf_counter() - started
+                cpu[name][turn] = processor_seconds() - busy
+            if check is not None:
+                check(name)
     results = []
     for name in names:
-        ratios = cpu[baseline] / cpu[name]
+        ratios = (cpu[baseline] / units[baseline]) / (cpu[name] / units[name])
+        walls = (wall[baseline] / units[baseline]) / (wall[name] / units[name])
         results.append(
             Timed(
                 name=name,
                 rounds=rounds,
+                work=units[name],
                 wall_median=float(np.median(wall[name])),
                 wall_low=float(wall[name].min()),
                 wall_high=float(wall[name].max()),
@@ -73,6 +100,9 @@ def contest(
                 ratio=float(np.median(ratios)),
                 ratio_low=float(ratios.min()),
                 ratio_high=float(ratios.max()),
+                wall_ratio=float(np.median(walls)),
+                wall_ratio_low=float(walls.min()),
+                wall_ratio_high=float(walls.max()),
             )
         )
     return tuple(results)

@@ -1,0 +1,149 @@
+"""Where the decoder's time goes, told apart by runs that differ in one thing only."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from tinyalign.bench.peaks import Peaks
+from tinyalign.bench.timing import processor_seconds
+from tinyalign.common.errors import InputError
+from tinyalign.engine import sample
+from tinyalign.engine.sampling import Cache
+from tinyalign.models import StoryModel
+from tinyalign.models.story_model import make_story_model
+from tinyalign.ternary import TernaryLinear
+
+_STORIES = 256
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Microseconds of processor time a token, of stories of `tokens` new tokens, one thread, all lanes full.
+
+    `attention` is what grows with the position (scores, softmax, mixing), at the mean position; `blocks`
+    the rest of the blocks (linear layers, norms, activations); `outside` embedding, unembedding and the
+    choice of the likeliest token; `drawing` what drawing at temperature 1 costs on top of that.
+    `whole` is measured by itself: attention, blocks and outside are its parts; `int8_cache` is the whole
+    with keys and values in int8. `share_of_peak` is
+    the blocks' multiply-adds a second in `blocks`, as a share of the machine's measured peak of their kind.
+    """
+
+    model: str
+    tokens: int
+    whole: float
+    attention: float
+    blocks: float
+    outside: float
+    drawing: float
+    int8_cache: float
+    multiply_adds_in_blocks: int
+    share_of_peak: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON-able dict."""
+        return asdict(self)
+
+
+def profile_decode(
+    model: StoryModel,
+    *,
+    tokens: int = 128,
+    stories: int = _STORIES,
+    rounds: int = 3,
+    peaks: Peaks | None = None,
+) -> Profile:
+    """Profile the CPU backend on a Llama model.
+
+    One block is timed as the difference between the model and a copy with all its blocks but the first
+    left out; attention as the slope over positions between stories of `tokens` and a quarter as many.
+    Raises `InputError` for a model of one block or another architecture.
+    """
+    config = model.config
+    if config.architecture != "LlamaForCausalLM" or config.n_layers < 2 or tokens < 8:
+        raise InputError(
+            f"{model.name} cannot be profiled: expected a LlamaForCausalLM of two blocks or more, and 8 "
+            "tokens or more."
+        )
+    first = _first_block(model)
+    short = tokens // 4
+    kinds: list[tuple[StoryModel, int, float, Cache]] = [
+        (model, tokens, 0.0, "float32"),
+        (model, short, 0.0, "float32"),
+        (first, tokens, 0.0, "float32"),
+        (model, tokens, 1.0, "float32"),
+        (model, tokens, 0.0, "int8"),
+    ]
+    seconds = np.empty((rounds, len(kinds)))
+    for which, length, temperature, cache in kinds:
+        _seconds(which, length, temperature, cache, min(stories, 32))
+    for turn in range(rounds):
+        for column, (which, length, temperature, cache) in enumerate(kinds):
+            spent = _seconds(which, length, temperature, cache, stories)
+            seconds[turn, column] = spent / length / stories * 1e6
+    # The least of the rounds: others on the machine only ever add to processor time.
+    whole, brief, one, drawn, int8 = seconds.min(axis=0)
+    start = len(model.encode(_PROMPT))
+    # A story's mean position; the cost of a token is a constant and a slope times its position.
+    middle, early = start + tokens / 2, start + short / 2
+    attention = max(0.0, (whole - brief) / (middle - early) * middle)
+    in_blocks = (whole - one) / (config.n_layers - 1) * config.n_layers
+    blocks = max(1e-9, in_blocks - attention)
+    adds = config.n_block_parameters
+    share = None
+    if peaks is not None:
+        ternary = any(isinstance(module, TernaryLinear) for module in model.network.modules())
+        peak = peaks.int8 if ternary and peaks.int8 else peaks.fp32
+        share = float(adds / (blocks * 1e-6) / peak)
+    return Profile(
+        model=model.name,
+        tokens=tokens,
+        whole=float(whole),
+        attention=float(attention),
+        blocks=float(blocks),
+        outside=float(max(0.0, whole - in_blocks)),
+        drawing=float(max(0.0, drawn - whole)),
+        int8_cache=float(int8),
+        multiply_adds_in_blocks=adds,
+        share_of_peak=share,
+    )
+
+
+_PROMPT = "Once upon a time"
+
+
+def _seconds(model: StoryModel, tokens: int, temperature: float, cache: Cache, stories: int) -> float:
+    """Processor seconds of `stories` stories of `tokens` tokens each."""
+    begun = processor_seconds()
+    drawn = sample(
+        model,
+        _PROMPT,
+        n=stories,
+        max_new_tokens=tokens,
+        temperature=temperature,
+        backend="cpu",
+        cache=cache,
+        batch_size=stories,
+    )
+    made = sum(len(story.tokens) for story in drawn)
+    spent = processor_seconds() - begun
+    # Stories may end early, and their lanes are refilled: seconds as if all had been told to the end.
+    return spent * stories * tokens / max(made, 1)
+
+
+def _first_block(model: StoryModel) -> StoryModel:
+    """A copy with the first block only."""
+    network: Any = copy.deepcopy(model.network)
+    network.model.layers = torch.nn.ModuleList(list(network.model.layers)[:1])
+    network.config.num_hidden_layers = 1
+    return make_story_model(
+        network,
+        model.tokenizer,
+        source=model.source,
+        name=f"{model.name}, first block",
+        revision=model.revision,
+    )
