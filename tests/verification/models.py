@@ -20,6 +20,12 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return load_tokenizer(data_folder() / "models" / "ternary")
 
 
+def _special(name: str) -> int | None:
+    token = getattr(tokenizer(), name)
+    assert token is None or isinstance(token, int)
+    return token
+
+
 @cache
 def tiny_base() -> StoryModel:
     """Two layers of width 32 at random."""
@@ -34,8 +40,8 @@ def tiny_base() -> StoryModel:
         max_position_embeddings=256,
         initializer_range=0.2,
         tie_word_embeddings=False,
-        bos_token_id=tokenizer().bos_token_id,
-        eos_token_id=tokenizer().eos_token_id,
+        bos_token_id=_special("bos_token_id"),
+        eos_token_id=_special("eos_token_id"),
     )
     config._attn_implementation = "eager"
     return make_story_model(LlamaForCausalLM(config).eval(), tokenizer(), source="random", name="base")

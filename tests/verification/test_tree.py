@@ -81,7 +81,7 @@ def as_tree(shape: Any) -> Claim:
 @given(trees, st.data())
 def test_and_takes_the_worst_leaf_however_it_is_nested(shape: Any, data: st.DataObject) -> None:
     root = as_tree(shape)
-    given_ = {one.id: data.draw(st.sampled_from(STATUSES)) for one in leaves(root)}
+    given_: dict[str, Status] = {one.id: data.draw(st.sampled_from(STATUSES)) for one in leaves(root)}
     found = claim_status(root, {name: result(name, status) for name, status in given_.items()}, 0.05)
     assert found == min(given_.values(), key=ORDER.__getitem__)
 
@@ -89,7 +89,7 @@ def test_and_takes_the_worst_leaf_however_it_is_nested(shape: Any, data: st.Data
 @given(trees, st.data())
 def test_a_leaf_that_gets_better_never_makes_the_claim_worse(shape: Any, data: st.DataObject) -> None:
     root = as_tree(shape)
-    given_ = {one.id: data.draw(st.sampled_from(STATUSES)) for one in leaves(root)}
+    given_: dict[str, Status] = {one.id: data.draw(st.sampled_from(STATUSES)) for one in leaves(root)}
     results = {name: result(name, status) for name, status in given_.items()}
     before = claim_status(root, results, 0.05)
     name = data.draw(st.sampled_from(sorted(given_)))
