@@ -246,6 +246,8 @@ def test_the_command_writes_json_and_a_page(
     out, page = tmp_path / "bench.json", tmp_path / "bench.html"
     arguments = (
         "--quick",
+        "--only",
+        "decode",
         "--tokens",
         "6",
         "--rounds",
@@ -272,6 +274,8 @@ def test_the_command_writes_json_and_a_page(
         (("--device", "abacus"), "Device 'abacus' is unknown"),
         (("--device", "cuda"), "no CUDA contestants"),
         (("--rounds", "1"), "rounds 1"),
+        (("--only", "decoding"), "Unknown part of the benchmark"),
+        (("--most", "0"), "At most 0 stories"),
         (("--quick", "--model", "no-such-model"), "Unknown model"),
         (("--quick", "--model", "ternary", "--tokens", "600"), "do not fit the context"),
     ],

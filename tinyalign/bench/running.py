@@ -41,10 +41,9 @@ def run_bench(
 ) -> tuple[dict[str, Any], list[LinearResult], list[DecodeResult]]:
     """(figures as a JSON-able dict, layers, decoding) of `models`, by default those that are here.
 
-    A model may also be `random-neo-1M`, random weights of a published shape.
-
-    `only` says which of `PARTS` to run; `quick` takes small batches, one layer size and no profile. Raises `InputError` for arguments out of
-    range or a device that cannot be measured, and what the contests raise.
+    A model may also be `random-neo-1M`, random weights of a published shape. `only` says which of `PARTS`
+    to run; `quick` takes small batches, one layer size and no profile. Raises `InputError` for arguments out
+    of range or a device that cannot be measured, and what the contests raise.
     """
     if device not in ("cpu", "cuda"):
         raise InputError(f"Device {device!r} is unknown: expected cpu or cuda.")
