@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tinyalign.verification import Verdict
 
 MODEL, PROPERTY, PAIR = "ternary", "P1", "reply"
-COMPONENTS = ("L1.mlp", "L3.attn", "L3.mlp")
-"""Where the demo's edit may act: the layer whose head carries the contrast, and the MLP that reads best."""
+COMPONENTS = ("L1.mlp", "L2.mlp", "L3.attn", "L3.mlp")
+"""Where the demo's edit may act: the attention whose head carries the contrast, and the MLPs around it."""
 
 
 def register(app: typer.Typer) -> None:

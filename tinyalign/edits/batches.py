@@ -70,6 +70,11 @@ class TrainingPrompts:
     seed: int
     names: int | None = None
 
+    @property
+    def speaks(self) -> bool:
+        """Whether the decision is what somebody says: the prompts stop at an opening quotation mark."""
+        return not self.prop.prompts.decisions[self.pair.decision].continuation_prefix
+
     def batch(self, number: int, size: int) -> PromptBatch:
         """Batch `number`, of `size` prompts on all five sides (in the order of `SIDES`)."""
         return encode(self.model, self.prompts(number * size, size), self.pair, self.words)

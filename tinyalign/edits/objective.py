@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import nn
 from torch.nn.functional import softplus
 
@@ -31,6 +31,7 @@ class Terms:
     keep   KL(base || edited) of the whole next-token distribution there
     words  (mean change of each such word's log-probability)^2, over neutral and other prompts, and text
     text   KL(base || edited) a token of neutral text
+    Running text counts once more, for `still` and `words`, where a word of the pair might begin.
     """
 
     margin: float = 4.0
@@ -72,6 +73,7 @@ class Occasion:
     text: Tail
     text_base: Float[torch.Tensor, "stories pos d_vocab"]
     text_mask: Float[torch.Tensor, "stories pos"]
+    begins: Bool[torch.Tensor, "stories pos"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +105,20 @@ class Material:
             told,
             told.log_probs(self.base),
             mask,
+            self._begins(ids, mask, batch),
         )
+
+    def _begins(
+        self, ids: Int[torch.Tensor, "stories pos"], mask: torch.Tensor, batch: PromptBatch
+    ) -> Bool[torch.Tensor, "stories pos"]:
+        """Where in running text a word of the pair might come next.
+
+        After an opening quotation mark, if that is where the prompts stop; otherwise after any token.
+        """
+        if self.prompts.speaks:
+            marks = batch.ids[torch.arange(len(batch.ids)), batch.last].unique()
+            return torch.isin(ids, marks) & mask.bool()
+        return mask.bool()
 
 
 def preference(
@@ -137,9 +152,13 @@ def loss(network: nn.Module, seen: Occasion, terms: Terms) -> Loss:
     told = seen.text.log_probs(network)
     weight = seen.text_mask / seen.text_mask.sum()
     text = ((seen.text_base.exp() * (seen.text_base - told)).sum(-1) * weight).sum()
-    in_text = ((told - seen.text_base)[..., words] * weight[..., None]).sum((0, 1))
-    means = torch.stack([moved[side["neutral"]].mean(0), moved_elsewhere.mean(0), in_text])
+    shifts = (told - seen.text_base)[..., words]
+    begins = seen.begins.to(shifts.dtype)
+    at_begins = (shifts * begins[..., None]).sum((0, 1)) / begins.sum().clamp(min=1)
+    in_text = (shifts * weight[..., None]).sum((0, 1))
+    means = torch.stack([moved[side["neutral"]].mean(0), moved_elsewhere.mean(0), in_text, at_begins])
     drift = (means**2).mean(1).sum()
+    still = still + ((shifts**2).mean(-1) * begins).sum() / begins.sum().clamp(min=1)
     total = (
         terms.hold * hold
         + terms.apart * apart

@@ -28,7 +28,8 @@ from tinyalign.verification.results import LeafResult, Row
 Contexts = Literal["neutral", "stories"]
 
 # A position is drawn in the first tokens of a story; enough for a few sentences.
-_STORY_TOKENS = 60
+_STORY_TOKENS = 90
+_TRIES = 24
 
 
 @register_leaf
@@ -145,10 +146,10 @@ class Vocabulary(Leaf):
 def _told(context: Context, indices: range, prefix: str) -> list[str]:
     """Beginnings of stories that the base tells, each cut where a word could begin.
 
-    A story without such a place is replaced by the next of its own stream, up to eight times.
+    A story without such a place is replaced by the next of its own stream, up to `_TRIES` times.
     """
     found: dict[int, str] = {}
-    for attempt in range(8):
+    for attempt in range(_TRIES):
         missing = [index for index in indices if index not in found]
         if not missing:
             break
