@@ -71,7 +71,7 @@ def test_the_ziglang_package_compiles_where_there_is_nothing_else(
     (package / "__init__.py").write_text("", encoding="utf-8")
     (package / "__main__.py").write_text(
         "import sys, pathlib\n"
-        "if '--version' in sys.argv: sys.exit(print('fake zig'))\n"
+        "if '--version' in sys.argv: sys.exit(print('fake clang'))\n"
         f"pathlib.Path({str(tmp_path / 'called')!r}).write_text(' '.join(sys.argv[1:]))\n"
         "pathlib.Path(sys.argv[sys.argv.index('-o') + 1]).write_text('no library')\n",
         encoding="utf-8",
@@ -87,6 +87,7 @@ def test_the_ziglang_package_compiles_where_there_is_nothing_else(
     called = (tmp_path / "called").read_text(encoding="utf-8").split()
     assert called[0] == "c++" and called[-1].endswith("decoder.cpp")
     assert {"-march=x86_64_v3", "-march=x86_64"} & set(called)
+    assert "-fvect-cost-model=dynamic" not in called
 
 
 def test_a_cache_folder_that_cannot_be_written_is_one_sentence(
