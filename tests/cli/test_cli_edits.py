@@ -20,7 +20,7 @@ def test_fit_show_and_apply(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert code == 0 and "trits flipped" in out and "Saved to" in out
 
     code, out, _ = run(capsys, "edit", "show", edit)
-    assert code == 0 and "model.layers.3.mlp" in out and "Okay, Sorry" in out
+    assert code == 0 and "model.layers.3.mlp" in out and "Okay against No" in out
     record = json.loads(run(capsys, "edit", "show", edit, "--json")[1])
     assert 0 < record["trits_flipped"] <= 48 and record["components"] == ["L3.mlp"]
     assert record["prompts"]["split"] == "train"

@@ -72,7 +72,7 @@ def material(model: StoryModel, start: int) -> Material:
 def test_the_same_arguments_give_the_same_edit(method: str) -> None:
     again = fit(method)
     assert again.edited_sha256 == fitted(method).edited_sha256
-    assert again.fit_words == {"satisfying": ["Okay", "Sorry"], "violating": ["No", "But"]}
+    assert again.fit_words == {"satisfying": ["Okay"], "violating": ["No"]}
 
 
 @pytest.mark.parametrize("method", ["trits", "graft", "rank_one"])

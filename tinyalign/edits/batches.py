@@ -53,10 +53,8 @@ class FitWords:
 
 
 def default_words(pair: LogitPair) -> FitWords:
-    """The first half of either set (all of a set of one)."""
-    return FitWords(
-        pair.satisfying[: (len(pair.satisfying) + 1) // 2], pair.violating[: (len(pair.violating) + 1) // 2]
-    )
+    """The first word of either set: the others are left to ask whether more than these words was moved."""
+    return FitWords(pair.satisfying[:1], pair.violating[:1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,7 +89,7 @@ def fit_edit(
     gated MLPs), "rank_one" (any model; re-ternarised in a ternary one), or the baselines "logit_bias" and
     "token_ban". `components` name where it may act ("L1.mlp", "L3.attn", "L3H0");
     without them those of `circuit`, without that every layer but the first. `words` are fitted on, by
-    default the first half of either set of the pair. The same arguments give the same edit.
+    default the first word of either set of the pair. The same arguments give the same edit.
 
     Raises `UnknownNameError` for an unknown method or pair, `EditError` where the method does not fit the
     model or finds nothing.
