@@ -158,7 +158,7 @@ def loss(network: nn.Module, seen: Occasion, terms: Terms) -> Loss:
     in_text = (shifts * weight[..., None]).sum((0, 1))
     means = torch.stack([moved[side["neutral"]].mean(0), moved_elsewhere.mean(0), in_text, at_begins])
     drift = (means**2).mean(1).sum()
-    still = still + ((shifts**2).mean(-1) * begins).sum() / begins.sum().clamp(min=1)
+    still = still + terms.corrupted * ((shifts**2).mean(-1) * begins).sum() / begins.sum().clamp(min=1)
     total = (
         terms.hold * hold
         + terms.apart * apart
