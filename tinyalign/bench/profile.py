@@ -25,12 +25,13 @@ _STORIES = 256
 class Profile:
     """Microseconds of processor time a token, of stories of `tokens` new tokens, one thread, all lanes full.
 
-    `attention` is what grows with the position (scores, softmax, mixing), at the mean position; `blocks`
-    the rest of the blocks (linear layers, norms, activations); `outside` embedding, unembedding and the
-    choice of the likeliest token; `drawing` what drawing at temperature 1 costs on top of that.
-    `whole` is measured by itself: attention, blocks and outside are its parts; `int8_cache` is the whole
-    with keys and values in int8. `share_of_peak` is
-    the blocks' multiply-adds a second in `blocks`, as a share of the machine's measured peak of their kind.
+    `blocks` is what the blocks take on stories a quarter as long: linear layers, norms, and attention over
+    the first few positions. `attention` is what the whole takes beyond that: scores and mixing over the
+    positions that come later, and waiting for memory. `outside` is embedding, unembedding and choosing the
+    likeliest token; `drawing` what drawing at temperature 1 costs on top. `whole` is the sum of the
+    first three; `int8_cache` the whole with keys and values in int8. `share_of_peak` is the blocks'
+    multiply-adds a second in `blocks`, as a share of the machine's measured peak of their kind: at least
+    so much, since `blocks` holds more than them.
     """
 
     model: str
@@ -57,10 +58,10 @@ def profile_decode(
     rounds: int = 3,
     peaks: Peaks | None = None,
 ) -> Profile:
-    """Profile the CPU backend on a Llama model.
+    """Profile the CPU backend on a Llama model, by differences between runs, so roughly.
 
-    One block is timed as the difference between the model and a copy with all its blocks but the first
-    left out; attention as the slope over positions between stories of `tokens` and a quarter as many.
+    Stories of `tokens` and a quarter as many tell the later positions apart; on the short ones the
+    difference to a copy with the first block only tells the blocks from what is outside them.
     Raises `InputError` for a model of one block or another architecture.
     """
     config = model.config
@@ -74,7 +75,7 @@ def profile_decode(
     kinds: list[tuple[StoryModel, int, float, Cache]] = [
         (model, tokens, 0.0, "float32"),
         (model, short, 0.0, "float32"),
-        (first, tokens, 0.0, "float32"),
+        (first, short, 0.0, "float32"),
         (model, tokens, 1.0, "float32"),
         (model, tokens, 0.0, "int8"),
     ]
@@ -87,12 +88,9 @@ def profile_decode(
             seconds[turn, column] = spent / length / stories * 1e6
     # The least of the rounds: others on the machine only ever add to processor time.
     whole, brief, one, drawn, int8 = seconds.min(axis=0)
-    start = len(model.encode(_PROMPT))
-    # A story's mean position; the cost of a token is a constant and a slope times its position.
-    middle, early = start + tokens / 2, start + short / 2
-    attention = max(0.0, (whole - brief) / (middle - early) * middle)
-    in_blocks = (whole - one) / (config.n_layers - 1) * config.n_layers
-    blocks = max(1e-9, in_blocks - attention)
+    # On short stories, whose keys and values lie in the caches whether there is one block or all.
+    outside = max(0.0, brief - (brief - one) / (config.n_layers - 1) * config.n_layers)
+    blocks = max(1e-9, brief - outside)
     adds = config.n_block_parameters
     share = None
     if peaks is not None:
@@ -103,9 +101,9 @@ def profile_decode(
         model=model.name,
         tokens=tokens,
         whole=float(whole),
-        attention=float(attention),
+        attention=float(max(0.0, whole - brief)),
         blocks=float(blocks),
-        outside=float(max(0.0, whole - in_blocks)),
+        outside=float(outside),
         drawing=float(max(0.0, drawn - whole)),
         int8_cache=float(int8),
         multiply_adds_in_blocks=adds,
