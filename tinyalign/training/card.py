@@ -209,11 +209,18 @@ def _failings(training: Mapping[str, Any]) -> str:
 
 def _trials(trials: Mapping[str, Any]) -> str:
     rows = [
-        (row["name"], row["what"], f"{row['tokens'] / 1e6:.1f} M", f"{row['bits_per_character']:.3f}")
+        (
+            row["name"],
+            row["what"],
+            f"{row['tokens'] / 1e6:.1f} M",
+            f"{row['block_parameters'] / 1e6:.2f} M",
+            f"{row['training_loss']:.2f}",
+            f"{row['bits_per_character']:.3f}",
+        )
         for row in trials["trials"]
     ]
-    return f"## What was tried\n\n{trials['about']}\n\n" + _table(
-        ("trial", "what", "tokens", "held-out bits/character"), rows
+    return f"## What was tried\n\n{trials['about']} (`{trials['command']}`)\n\n" + _table(
+        ("trial", "what", "tokens", "weights in blocks", "training loss", "held-out bits/character"), rows
     )
 
 
