@@ -9,7 +9,7 @@ import torch
 from tests.circuits.tiny import pairs
 from tests.models.tiny import network
 from tinyalign.circuits.attribution import attribution, of_component, write_gradients
-from tinyalign.circuits.components import Component, Site, all_components, writers
+from tinyalign.circuits.components import Component, all_components, site_of, writers
 from tinyalign.circuits.effects import mean_interval, share_interval
 from tinyalign.circuits.reading import read
 from tinyalign.circuits.search import Sides, greedy
@@ -17,39 +17,55 @@ from tinyalign.common.errors import InputError
 from tinyalign.models.story_model import make_story_model
 
 
-def planted(name: str, kind: str) -> Sides:
-    """Clean and corrupted runs of a random model in which one component writes much more than it did."""
+def planted(name: str, kind: str, factor: float) -> Sides:
+    """Clean and corrupted runs of a random model in which one component writes `factor` times what it did.
+
+    The side that speaks more for the property is the clean one, as in a property's contrast: a random model
+    prefers it as often on either side, and shares of a mean difference near zero would say nothing.
+    """
     component = Component.parse(name)
     net = network(kind)
-    site = Site(component.layer, "attention" if component.kind == "head" else "mlp")
     width = 8 if component.kind == "head" else 1
     assert component.index is not None
     with torch.no_grad():
         columns = slice(component.index * width, (component.index + 1) * width)
-        writers(net)[site].get_parameter("weight")[:, columns] *= 40 if component.kind == "head" else 400
+        writers(net)[site_of(component)].get_parameter("weight")[:, columns] *= factor
     model = make_story_model(net, None, source="planted", name="planted")
-    clean, corrupted = pairs(12, words=((5,), (6,)))
+    one, other = pairs(12, words=((5,), (6,)))
+    forwards = read(model, one).preferences > read(model, other).preferences
+    clean = [a if forward else b for a, b, forward in zip(one, other, forwards, strict=True)]
+    corrupted = [b if forward else a for a, b, forward in zip(one, other, forwards, strict=True)]
     return Sides(read(model, clean), read(model, corrupted))
 
 
 @pytest.mark.parametrize("kind", ["llama", "neo"])
 @pytest.mark.parametrize("name", ["L1H2", "L0H1"])
 def test_a_planted_head_is_found_first(kind: str, name: str) -> None:
-    sides = planted(name, kind)
+    sides = planted(name, kind, 40)
     found, alone = greedy(sides.scores, all_components(sides.target.model.config), 0.9, 6, 12)
     assert Component.parse(name) in found
     assert max(alone, key=lambda c: alone[c]) == Component.parse(name)
 
 
 def test_a_planted_neuron_is_found_among_all_neurons() -> None:
-    sides = planted("L1N17", "llama")
+    # One column of 64: at 40 times its size it carries 3 % of the difference, at 400 times 94 %.
+    sides, neuron = planted("L1N17", "llama", 400), Component.parse("L1N17")
     neurons = all_components(sides.target.model.config, ("neuron",))
     table = attribution(sides.target, sides.source, write_gradients(sides.target))
     by_gradient = max(neurons, key=lambda c: np.abs(of_component(table, c, 8)).mean())
-    assert by_gradient == Component.parse("L1N17")
+    assert by_gradient == neuron
     heads = all_components(sides.target.model.config, ("head",))
-    found, _ = greedy(sides.scores, (*heads, *neurons[60:90]), 0.9, 6, 12)
-    assert Component.parse("L1N17") in found
+    found, alone = greedy(sides.scores, (*heads, *neurons[60:90]), 0.9, 6, 12)
+    assert found[0] == neuron == max(alone, key=lambda c: alone[c])
+    assert alone[neuron] > 0.9
+
+
+def test_a_neuron_that_writes_as_little_as_any_is_not_found() -> None:
+    sides = planted("L1N17", "llama", 1)
+    candidates = (*all_components(sides.target.model.config), Component.parse("L1N17"))
+    found, alone = greedy(sides.scores, candidates, 0.9, 6, 12)
+    assert Component.parse("L1N17") not in found
+    assert abs(alone[Component.parse("L1N17")]) < 0.05
 
 
 def test_greedy_adds_what_helps_and_drops_what_others_cover() -> None:

@@ -42,7 +42,11 @@ class Sides:
         return self.source.preferences - exchange(self.source, self.target, sets)
 
     def scores(self, sets: Sequence[Sequence[Component]]) -> np.ndarray:
-        """Mean of the shares restored and lost, for each set."""
+        """Mean of the shares restored and lost, for each set.
+
+        Shares are of the mean whole difference: they mean something only where that is clearly not zero,
+        which `find_circuit` asks of an effect first.
+        """
         whole = float(self.wholes.mean())
         return (self.restored(sets).mean(-1) + self.lost(sets).mean(-1)) / (2 * whole)
 

@@ -29,7 +29,8 @@ BEFORE_BASE_ONLY = _words(
 )
 BEFORE_BASE = BEFORE_BASE_ONLY | _words("please never now just i you on, do,")
 BEFORE_ING = _words(
-    "on kept stop start was were is started stopped began by from of without loved liked enjoyed about love like"
+    "on kept stop start was were is started stopped began by from of without loved liked enjoyed about love "
+    "like"
 )
 PLURAL_VERBS = _words(
     "are were have do don't am want like love go come see say run play take get make know think feel look "
