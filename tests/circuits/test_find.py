@@ -108,7 +108,6 @@ def test_an_edit_is_found_where_it_was_made(ternary: StoryModel) -> None:
 def test_arguments_that_do_not_fit_are_refused(ternary: StoryModel) -> None:
     cases: tuple[tuple[type[TinyalignError], str, dict[str, Any]], ...] = (
         (UnknownNameError, "logit pair", {"pair": "feelings"}),
-        (UnknownNameError, "effect", {"effect": "cause"}),
         (InputError, "base model", {"effect": "edit"}),
         (InputError, "base model", {"base": ternary}),
         (InputError, "two prompts", {"n": 1}),
