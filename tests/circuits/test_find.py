@@ -57,12 +57,14 @@ def test_a_few_components_carry_it_and_random_ones_do_not(ternary: StoryModel, f
     assert feeling.effect.estimate == pytest.approx(moved.mean() / whole.mean(), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_question_has_the_same_answer(ternary: StoryModel, feeling: Localization) -> None:
     again = ta.find_circuit(ternary, P1, pair="feeling", n=16, n_fit=12, max_components=4, random_count=50)
     assert again == feeling
     assert Localization.from_json(json.loads(json.dumps(again.to_json()))) == feeling
 
 
+@pytest.mark.slow
 def test_a_property_that_is_not_there_is_refused_with_what_is(ternary: StoryModel) -> None:
     with pytest.raises(InputError) as caught:
         ta.find_circuit(ternary, P1, pair="action", n=16, n_fit=8)

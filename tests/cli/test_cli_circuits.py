@@ -20,6 +20,7 @@ def test_contrast_says_whether_a_property_is_there(capsys: pytest.CaptureFixture
     assert (code, record["pair"], record["n"], record["split"]) == (0, "feeling", 8, "test")
 
 
+@pytest.mark.slow
 def test_localize_names_components_and_writes_the_record(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -41,7 +42,11 @@ def test_localize_names_components_and_writes_the_record(
         (("localize", "ternary", "P1", "--effect", "cause"), "Unknown effect"),
         (("localize", "ternary", "P1", "--parts", "head"), "expected mlp or neuron"),
         (("localize", "ternary", "P1", "--split", "tests"), "did you mean test?"),
-        (("localize", "ternary", "P1", "--pair", "action", "--n", "8"), "is not present in ternary"),
+        pytest.param(
+            ("localize", "ternary", "P1", "--pair", "action", "--n", "8"),
+            "is not present in ternary",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_bad_arguments_are_one_sentence_and_exit_code_two(
