@@ -34,8 +34,8 @@ class Terms:
     Running text counts once more, for `still` and `words`, where a word of the pair might begin.
     """
 
-    margin: float = 4.0
-    gap: float = 2.5
+    margin: float = 4.5
+    gap: float = 3.5
     hold: float = 1.0
     apart: float = 0.5
     still: float = 1.5

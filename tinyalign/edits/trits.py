@@ -19,6 +19,7 @@ from tinyalign.ternary import TernaryLinear
 _SMOOTHING = 0.6
 # A flip that moves a trit flipped before costs nothing more to write down, so it may win against fresh ones.
 _AGAIN = 1.5
+_PRUNED_TOGETHER = 16
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class SearchSettings:
 
     rounds: int = 40
     flips_a_round: int = 24
-    most: int = 400
+    most: int = 450
     prompts: int = 24
     stories: int = 6
     per_row: int = 2
@@ -192,7 +193,7 @@ class TritSearch:
     def _prune(self, leaves: dict[str, torch.Tensor]) -> int:
         """Take back flips that the loss on fresh prompts does not need, the least useful first; how many.
 
-        Halves of the candidates are tried together, so that a hundred flips cost a dozen forward passes.
+        The less useful half is tried, a few flips together, so that all of it costs a dozen forward passes.
         """
         settings = self._settings
         number = settings.rounds * settings.prompts // settings.prune_prompts + 1
@@ -219,9 +220,8 @@ class TritSearch:
         best: float,
     ) -> int:
         removed = 0
-        groups = [list(candidates[begin : begin + 16]) for begin in range(0, len(candidates) // 2, 16)]
-        while groups:
-            group = groups.pop(0)
+        for begin in range(0, len(candidates) // 2, _PRUNED_TOGETHER):
+            group = candidates[begin : begin + _PRUNED_TOGETHER]
             kept = {name: self._trits[name].clone() for _, name, _ in group}
             for _, name, index in group:
                 self._trits[name].view(-1)[index] = self._original[name].view(-1)[index]
@@ -236,6 +236,4 @@ class TritSearch:
             for name, trits in kept.items():
                 self._trits[name] = trits
                 self._write(leaves, name)
-            if len(group) > 8:
-                groups[:0] = [group[: len(group) // 2], group[len(group) // 2 :]]
         return removed
