@@ -176,7 +176,7 @@ def test_the_table_is_json_with_what_the_command_line_promises(
     first, second = record["properties"]
     assert (first["id"], first["name"], first["admitted"]) == ("P1", "obeys-prohibition", True)
     assert first["interval"][0] <= first["contrast_nats"] <= first["interval"][1]
-    assert [other["pair"] for other in first["other_pairs"]] == ["action"]
+    assert [other["pair"] for other in first["other_pairs"]] == ["action", "reply"]
     assert [other["split"] for other in first["other_splits"]] == ["train"]
     assert second["verdict"] == "not present in this model" and table.admitted == ("P1",)
 
