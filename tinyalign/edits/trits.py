@@ -32,7 +32,7 @@ class SearchSettings:
     `fine_rounds` see `fine` times as many stories, because small shifts of rare words drown in few.
     """
 
-    rounds: int = 40
+    rounds: int = 32
     flips_a_round: int = 24
     most: int = 450
     prompts: int = 24
@@ -40,7 +40,7 @@ class SearchSettings:
     per_row: int = 2
     free: float = 0.4
     fine: int = 5
-    fine_rounds: int = 10
+    fine_rounds: int = 7
     prune_prompts: int = 48
     prune_tolerance: float = 0.004
 
