@@ -122,20 +122,30 @@ def family_of(model: StoryModel) -> Family | None:
 def refusal(model: StoryModel) -> str | None:
     """Why the CPU backend doesn't serve `model`, in a few words that follow "the model"; None if it does.
 
-    Anything that could make the network compute something else than a plain Llama or GPT-Neo is refused:
-    other classes, dtypes, devices, sizes, hooks, dropout at work.
+    An altered network is refused, and other dtypes and devices.
+    """
+    reason = alteration(model)
+    if reason is not None:
+        return reason
+    if device_type is not None and model.device.type != device_type:
+        return f"is on {model.device}, not on {'the CPU' if device_type == 'cpu' else device_type}"
+    for name, parameter in model.network.named_parameters():
+        if parameter.dtype != torch.float32:
+            return f"has {parameter.dtype} weights in {name}, not torch.float32"
+    return None
+
+
+def alteration(model: StoryModel) -> str | None:
+    """What could make the network compute something else than a plain Llama or GPT-Neo; None if nothing.
+
+    Other classes, sizes and norms than its configuration says, other masks, hooks, dropout at work.
     """
     network: Any = model.network
     family = family_of(model)
     if family is None:
         return f"is a {type(network).__name__}, not a LlamaForCausalLM or GPTNeoForCausalLM"
-    if model.device.type != "cpu":
-        return f"is on {model.device}, not on the CPU"
     if network.training:
         return "is in training mode, where dropout may be at work"
-    for name, parameter in network.named_parameters():
-        if parameter.dtype != torch.float32:
-            return f"has {parameter.dtype} weights in {name}, not torch.float32"
     for name, module in network.named_modules():
         if module._forward_hooks or module._forward_pre_hooks:
             return f"has a hook on {name or 'the network'}"
