@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from tinyalign.common.errors import InputError
 from tinyalign.engine.cpu import native
 from tinyalign.engine.cpu.weights import CpuModel, checked, current, memory_error
 from tinyalign.engine.sampling import Request, Row, Sampling, StopReason, Story, finish, not_finite
+from tinyalign.engine.stops import Stops
 
 if TYPE_CHECKING:
     from tinyalign.models import StoryModel
@@ -42,7 +42,7 @@ def run(model: StoryModel, request: Request, *, batch_size: int, threads: int) -
                 f"{cpu.vocab}."
             )
     chosen = request.chosen
-    stops = _Stops(model, request)
+    stops = Stops(model, request)
     for first in range(chosen.start, chosen.stop, _WINDOW):
         count = min(_WINDOW, chosen.stop - first)
         blocks = min(threads, -(-count // min(LANES, batch_size)))
@@ -100,7 +100,7 @@ class _Window:
             self.cpu.lib.ta_session_free(self.session)
             self.session = None
 
-    def stories(self, stops: _Stops) -> Iterator[Story]:
+    def stories(self, stops: Stops) -> Iterator[Story]:
         """The stories of the window, each as soon as all before it have ended."""
         done: dict[int, Story] = {}
         due = looked_at = 0
@@ -124,7 +124,7 @@ class _Window:
                 due += 1
             looked_at = due
 
-    def _look(self, story: int, stops: _Stops) -> Story | None:
+    def _look(self, story: int, stops: Stops) -> Story | None:
         """The story where it ended, by itself or at a stop string."""
         status = int(self.status[story])
         index = self.first + story
@@ -140,47 +140,6 @@ class _Window:
             row.tokens = row.tokens[: len(ids) + found.tokens]
             return finish(self.model, row, "stop", found.cut)
         return None if status == _RUNNING else finish(self.model, row, _REASONS[status], None)
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A stop string: complete after so many new tokens, with so many characters of text before it."""
-
-    tokens: int
-    cut: int
-
-
-class _Stops:
-    """Looks for stop strings as if after every token, mostly by one decoding a chunk."""
-
-    def __init__(self, model: StoryModel, request: Request) -> None:
-        self.model, self.stop = model, request.stop
-        self.seen: dict[int, int] = {}
-        self.begins = [len(model.decode(ids)) for ids in request.encoded] if request.stop else []
-        # A text goes on as it began, so a stop string once complete stays in it, unless the tokenizer tidies
-        # spaces afterwards or half a character stands at the end: then every token is looked at.
-        tidies = getattr(model.tokenizer, "clean_up_tokenization_spaces", False)
-        self.every_token = bool(tidies) or any("\ufffd" in string for string in request.stop)
-
-    def __bool__(self) -> bool:
-        return bool(self.stop)
-
-    def find(self, index: int, row: Row, prompt: int) -> _Found | None:
-        """The first stop string among the tokens that came since this story was last looked at."""
-        if not self.stop:
-            return None
-        seen, size = self.seen.pop(index, 0), len(row.tokens) - row.start
-        if size > seen and (self.every_token or self._cut(row, prompt, size) is not None):
-            for tokens in range(seen + 1, size + 1):
-                cut = self._cut(row, prompt, tokens)
-                if cut is not None:
-                    return _Found(tokens, cut)
-        self.seen[index] = size
-        return None
-
-    def _cut(self, row: Row, prompt: int, tokens: int) -> int | None:
-        text = self.model.decode(row.tokens[: row.start + tokens])[self.begins[prompt] :]
-        return min((place for place in map(text.find, self.stop) if place >= 0), default=None)
 
 
 def _draw(draw: Sampling, vocab: int, seed: int) -> native.Draw:

@@ -119,10 +119,10 @@ def family_of(model: StoryModel) -> Family | None:
     return next((family for family in (LLAMA, GPT_NEO) if type(model.network) is family.network), None)
 
 
-def refusal(model: StoryModel) -> str | None:
-    """Why the CPU backend doesn't serve `model`, in a few words that follow "the model"; None if it does.
+def refusal(model: StoryModel, device_type: str | None = "cpu") -> str | None:
+    """Why a fused decoder doesn't serve `model`, in a few words that follow "the model"; None if it does.
 
-    An altered network is refused, and other dtypes and devices.
+    An altered network is refused, and other dtypes and devices (None takes any device).
     """
     reason = alteration(model)
     if reason is not None:
