@@ -141,4 +141,18 @@ int ta_integers(const int8_t* trits, int rows, int columns, const float* x, int8
     });
 }
 
+// For tests: the token of each lane for logits [vocab][32] and uniforms [32]; -1 where logits can't be used.
+int ta_choose(const float* logits, int vocab, const Draw* draw, const double* u, int32_t* out) {
+    return guarded([&] {
+        Array<float> lanes(size_t(vocab) * kLanes);
+        std::memcpy(lanes.get(), logits, size_t(vocab) * kLanes * sizeof(float));
+        Largest largest;
+        find_largest(lanes.get(), vocab, largest);
+        bool draws[kLanes];
+        for (int l = 0; l < kLanes; ++l) draws[l] = largest.usable[l], out[l] = -1;
+        Sampler(vocab).choose(lanes.get(), largest, *draw, draws, u, out);
+        return 0;
+    });
+}
+
 }  // extern "C"

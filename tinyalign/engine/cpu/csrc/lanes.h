@@ -5,6 +5,9 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 namespace tinyalign {
 
@@ -28,6 +31,19 @@ inline const Vec* row(const float* rows, size_t index) {
     return reinterpret_cast<const Vec*>(rows + index * kLanes);
 }
 inline Vec* row(float* rows, size_t index) { return reinterpret_cast<Vec*>(rows + index * kLanes); }
+
+// A bit for each lane of a vector of comparisons.
+inline uint32_t mask_of(IVec seen) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask(reinterpret_cast<__m512i&>(seen), reinterpret_cast<__m512i&>(seen));
+#elif defined(__AVX2__)
+    return uint32_t(_mm256_movemask_ps(reinterpret_cast<__m256&>(seen)));
+#else
+    uint32_t bits = 0;
+    for (int l = 0; l < kWidth; ++l) bits |= uint32_t(seen[l] & 1) << l;
+    return bits;
+#endif
+}
 
 // Memory on cache lines, zeroed: lanes that no story uses hold finite numbers.
 template <class T>

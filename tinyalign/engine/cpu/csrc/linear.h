@@ -1,9 +1,6 @@
 // y = W x + b for the 32 lanes: float weights, or trits with int8 activations and exact integer sums.
 #pragma once
 #include <cmath>
-#if defined(__AVX2__)
-#include <immintrin.h>
-#endif
 
 #include "lanes.h"
 

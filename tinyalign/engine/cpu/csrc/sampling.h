@@ -2,9 +2,8 @@
 #pragma once
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
-#include "lanes.h"
+#include "filtering.h"
 
 namespace tinyalign {
 
@@ -72,7 +71,9 @@ inline void log_sums(const float* logits, int vocab, const Largest& largest, dou
 
 class Sampler {
 public:
-    explicit Sampler(int vocab) : vocab_(vocab), weights_(size_t(vocab) * kLanes) {}
+    explicit Sampler(int vocab)
+        : vocab_(vocab), blocks_((vocab + kBlock - 1) / kBlock), weights_(size_t(vocab) * kLanes),
+          sums_(size_t(blocks_) * kLanes), before_(size_t(blocks_ + 1) * kLanes), filter_(vocab) {}
 
     // A token for each lane that draws, from logits [vocab][lane] and uniforms [lane].
     void choose(const float* logits, const Largest& largest, const Draw& draw, const bool* draws,
@@ -81,70 +82,71 @@ public:
             std::memcpy(out, largest.token, sizeof largest.token);
             return;
         }
-        // Below this float32 would divide by 0; there and above it a smaller weight than the largest is 0.
-        const float temperature = std::max(float(draw.temperature), 1e-30f);
-        alignas(64) double total[kLanes] = {};
-        for (int t = 0; t < vocab_; ++t) {
-            for (int v = 0; v < kVectors; ++v) {
-                const Vec below = row(logits, t)[v] - reinterpret_cast<const Vec*>(largest.value)[v];
-                row(weights_.get(), t)[v] = exponential(below / temperature);
-            }
-            const float* weight = weights_.get() + size_t(t) * kLanes;
-            for (int l = 0; l < kLanes; ++l) total[l] += weight[l];
-        }
+        // Beyond these float32 would divide by 0 or infinity; there and before, all weights are 0 or 1.
+        const float temperature = std::min(std::max(float(draw.temperature), 1e-30f), 1e30f);
+        weigh(logits, largest, 1.0f / temperature);
+        const double* total = before_.get() + size_t(blocks_) * kLanes;
         if (draw.top_k > 0 || draw.top_p > 0) {
-            for (int l = 0; l < kLanes; ++l)
-                if (draws[l]) out[l] = filtered(logits, l, total[l], draw, u[l]);
+            const Filter::Asked asked{logits, weights_.get(), largest.value, total, temperature,
+                                      draw.top_k, draw.top_p};
+            filter_.choose(asked, draws, u, out);
             return;
         }
-        alignas(64) double sum[kLanes] = {}, reach[kLanes], count[kLanes] = {};
+        alignas(64) double reach[kLanes], passed[kLanes] = {};
         for (int l = 0; l < kLanes; ++l) reach[l] = u[l] * total[l];
-        for (int t = 0; t < vocab_; ++t) {
-            const float* weight = weights_.get() + size_t(t) * kLanes;
-            for (int l = 0; l < kLanes; ++l) {
-                sum[l] += weight[l];
-                count[l] += sum[l] <= reach[l] ? 1.0 : 0.0;
-            }
+        for (int b = 1; b < blocks_; ++b) {
+            const double* before = before_.get() + size_t(b) * kLanes;
+            for (int l = 0; l < kLanes; ++l) passed[l] += before[l] <= reach[l] ? 1.0 : 0.0;
         }
-        for (int l = 0; l < kLanes; ++l) out[l] = int32_t(count[l]);
+        for (int l = 0; l < kLanes; ++l)
+            if (draws[l]) out[l] = walk(l, int(passed[l]), reach[l]);
     }
 
 private:
-    // The likeliest tokens come off a heap (by logit, ties by id) until top_k or top_p is reached.
-    int32_t filtered(const float* logits, int lane, double total, const Draw& draw, double u) {
-        heap_.clear();
-        for (int t = 0; t < vocab_; ++t) heap_.push_back(t);
-        const auto less = [&](int a, int b) {
-            const float x = logits[size_t(a) * kLanes + lane], y = logits[size_t(b) * kLanes + lane];
-            return x < y || (x == y && a > b);
-        };
-        std::make_heap(heap_.begin(), heap_.end(), less);
-        kept_.clear();
-        const size_t most = draw.top_k > 0 ? size_t(draw.top_k) : heap_.size();
-        double before = 0;
-        while (!heap_.empty() && kept_.size() < most) {
-            if (draw.top_p > 0 && !kept_.empty() && !(before / total < draw.top_p)) break;
-            std::pop_heap(heap_.begin(), heap_.end(), less);
-            const int token = heap_.back();
-            heap_.pop_back();
-            kept_.push_back(token);
-            before += weights_[size_t(token) * kLanes + lane];
+    static constexpr int kBlock = 32;  // tokens whose weights are summed in floats
+
+    // Weights e^((logit - largest) / temperature), and before each block of tokens the sum of all before it.
+    void weigh(const float* logits, const Largest& largest, float inverse) {
+        for (int b = 0; b < blocks_; ++b) {
+            const int begin = b * kBlock, end = std::min(begin + kBlock, vocab_);
+            for (int v = 0; v < kVectors; ++v) {
+                const Vec most = reinterpret_cast<const Vec*>(largest.value)[v];
+                Vec sum{};
+                for (int t = begin; t < end; ++t) {
+                    const Vec weight = exponential((row(logits, t)[v] - most) * inverse);
+                    row(weights_.get(), t)[v] = weight;
+                    sum += weight;
+                }
+                row(sums_.get(), b)[v] = sum;
+            }
         }
-        std::sort(kept_.begin(), kept_.end());
-        double sum = 0;
-        for (int token : kept_) sum += weights_[size_t(token) * kLanes + lane];
-        const double reach = u * sum;
-        sum = 0;
-        for (int token : kept_) {
-            sum += weights_[size_t(token) * kLanes + lane];
-            if (sum > reach) return token;
+        for (int b = 0; b < blocks_; ++b) {
+            const double* before = before_.get() + size_t(b) * kLanes;
+            const float* sum = sums_.get() + size_t(b) * kLanes;
+            double* after = before_.get() + size_t(b + 1) * kLanes;
+            for (int l = 0; l < kLanes; ++l) after[l] = before[l] + double(sum[l]);
         }
-        return kept_.back();
     }
 
-    int vocab_;
-    Array<float> weights_;
-    std::vector<int> heap_, kept_;
+    // The first token of a block with which the sum exceeds `reach`, which it does in this block.
+    int32_t walk(int lane, int block, double reach) const {
+        const int begin = block * kBlock, end = std::min(begin + kBlock, vocab_);
+        const float* weights = weights_.get() + lane;
+        double sum = before_[size_t(block) * kLanes + lane];
+        for (int t = begin; t < end; ++t) {
+            sum += weights[size_t(t) * kLanes];
+            if (sum > reach) return t;
+        }
+        // The block's sum was rounded up: the draw falls on its last token that can be drawn.
+        int t = end - 1;
+        while (t > 0 && !(weights[size_t(t) * kLanes] > 0)) --t;
+        return t;
+    }
+
+    const int vocab_, blocks_;
+    Array<float> weights_, sums_;
+    Array<double> before_;  // [blocks + 1][lane], the first row 0
+    Filter filter_;
 };
 
 }  // namespace tinyalign
