@@ -23,7 +23,8 @@ _BYTES = 1 << 27
 class Peaks:
     """Of one core, the best of several tries: fp32 and int8 multiply-adds a second, bytes read a second.
 
-    `int8` is None where the processor has no AVX2. Seconds are of processor time.
+    `int8` is the best of the instructions that the processor has for it (AVX2's, VNNI's), None where it has
+    none. Seconds are of processor time.
     """
 
     fp32: float
@@ -52,11 +53,11 @@ class Peaks:
 def measure_peaks(*, tries: int = 5) -> Peaks:
     """Measure the peaks of one core (under a second each); raises `InputError` without a compiler."""
     lib = ctypes.CDLL(str(compiled(_SOURCE, _FLAGS)))
-    for function in (lib.peak_fma, lib.peak_int8, lib.peak_read):
+    for function in (lib.peak_fma, lib.peak_maddubs, lib.peak_dpbusd, lib.peak_read):
         function.restype = ctypes.c_int64
     memory = np.ones(_BYTES // 8, dtype=np.uint64)
     rounds = ctypes.c_int64(2_000_000)
-    int8 = _best(lambda: lib.peak_int8(rounds), tries)
+    int8 = max(_best(lambda: way(rounds), tries) for way in (lib.peak_maddubs, lib.peak_dpbusd))
     return Peaks(
         fp32=_best(lambda: lib.peak_fma(rounds), tries),
         int8=int8 if int8 > 0 else None,
