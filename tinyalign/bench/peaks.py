@@ -57,7 +57,7 @@ def measure_peaks(*, tries: int = 5) -> Peaks:
         function.restype = ctypes.c_int64
     memory = np.ones(_BYTES // 8, dtype=np.uint64)
     rounds = ctypes.c_int64(2_000_000)
-    int8 = max(_best(lambda: way(rounds), tries) for way in (lib.peak_maddubs, lib.peak_dpbusd))
+    int8 = max(_best(lambda: lib.peak_maddubs(rounds), tries), _best(lambda: lib.peak_dpbusd(rounds), tries))
     return Peaks(
         fp32=_best(lambda: lib.peak_fma(rounds), tries),
         int8=int8 if int8 > 0 else None,
