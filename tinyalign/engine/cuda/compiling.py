@@ -1,0 +1,121 @@
+"""Compiling the kernel through NVRTC, once for each shape and kind of GPU, into the cache of kernels."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from tinyalign.common.errors import InputError
+from tinyalign.common.files import atomic_path
+from tinyalign.engine.cpu.build import CACHE_VARIABLE, cache_folder
+
+SOURCES = Path(__file__).resolve().parent / "csrc"
+# Tensor cores multiply int8 by mma.m16n8k32 from here on.
+LEAST_ARCHITECTURE = 80
+
+
+def missing() -> str | None:
+    """Why nothing can be compiled here, in a few words, or None."""
+    try:
+        found = importlib.util.find_spec("cuda.bindings.nvrtc") is not None
+    except ModuleNotFoundError:
+        found = False
+    return None if found else "the package cuda-bindings is not installed (`pip install tinyalign[gpu]`)"
+
+
+def compiled(macros: Mapping[str, int], architecture: int) -> bytes:
+    """The machine code (a cubin) of csrc/decode.cu for `sm_<architecture>`, from the cache where it is there.
+
+    No GPU is needed. Raises `InputError`, in one sentence, when NVRTC is missing or refuses, the
+    architecture is too old, or the cache folder cannot be written.
+    """
+    reason = missing()
+    if reason is not None:
+        raise InputError(f"The CUDA backend cannot be compiled: {reason}.")
+    if architecture < LEAST_ARCHITECTURE:
+        raise InputError(
+            f"The CUDA backend needs compute capability {LEAST_ARCHITECTURE / 10:.1f} or more and the device "
+            f"has {architecture / 10:.1f}: use backend='static' or 'torch'."
+        )
+    options = _options(macros, architecture)
+    target = cache_folder() / f"decode-{_key(options)}.cubin"
+    try:
+        if target.is_file():
+            return target.read_bytes()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{target}.lock"):
+            if not target.is_file():
+                code = _compile(options)
+                with atomic_path(target) as temporary:
+                    temporary.write_bytes(code)
+            return target.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"The compiled kernel cannot be kept in {target.parent} ({error.strerror}): name another folder "
+            f"in {CACHE_VARIABLE}, or use backend='static' or 'torch'."
+        ) from error
+
+
+def _options(macros: Mapping[str, int], architecture: int) -> list[str]:
+    defined = [f"-D{name}={value}" for name, value in sorted(macros.items())]
+    return ["--std=c++17", f"--gpu-architecture=sm_{architecture}", *defined]
+
+
+def _key(options: list[str]) -> str:
+    """A hash of everything that the machine code depends on."""
+    nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
+    digest = hashlib.sha256("\0".join([*map(str, _checked(nvrtc.nvrtcVersion())), *options]).encode())
+    for source in sorted(SOURCES.iterdir()):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def _compile(options: list[str]) -> bytes:
+    nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
+    main = SOURCES / "decode.cu"
+    headers = sorted(SOURCES.glob("*.cuh"))
+    (program,) = _checked(
+        nvrtc.nvrtcCreateProgram(
+            main.read_bytes(),
+            main.name.encode(),
+            len(headers),
+            [header.read_bytes() for header in headers],
+            [header.name.encode() for header in headers],
+        )
+    )
+    try:
+        (status,) = nvrtc.nvrtcCompileProgram(program, len(options), [option.encode() for option in options])
+        if status != nvrtc.nvrtcResult.NVRTC_SUCCESS:
+            raise InputError(
+                f"NVRTC refused the CUDA backend's kernel ({_first_error(nvrtc, program)}): use "
+                "backend='static' or 'torch'."
+            )
+        (size,) = _checked(nvrtc.nvrtcGetCUBINSize(program))
+        code = bytearray(size)
+        _checked(nvrtc.nvrtcGetCUBIN(program, code))
+        return bytes(code)
+    finally:
+        nvrtc.nvrtcDestroyProgram(program)
+
+
+def _first_error(nvrtc: Any, program: Any) -> str:
+    (size,) = _checked(nvrtc.nvrtcGetProgramLogSize(program))
+    log = bytearray(size)
+    _checked(nvrtc.nvrtcGetProgramLog(program, log))
+    lines = bytes(log).rstrip(b"\0").decode(errors="replace").splitlines()
+    said = [line for line in lines if "error" in line] or [line for line in lines if line.strip()]
+    return said[0].strip() if said else "it did not say why"
+
+
+def _checked(result: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a call of NVRTC gives, without its status; raises `InputError` where that is not success."""
+    status, *rest = result
+    if status.value:
+        raise InputError(f"NVRTC failed with {status.name}: use backend='static' or 'torch'.")
+    return tuple(rest)

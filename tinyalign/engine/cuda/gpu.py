@@ -1,0 +1,116 @@
+"""A CUDA device through its driver: the compiled kernel loaded, its shared memory chosen, and launched."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from tinyalign.common.errors import CheckpointError, InputError
+from tinyalign.engine.cuda.compiling import compiled
+from tinyalign.engine.cuda.layout import Shape
+
+
+@dataclass(frozen=True)
+class GpuKernel:
+    """`machine.Kernel` on a GPU: `function` is the driver's handle of `ta_decode`."""
+
+    function: Any
+    module: Any
+    device: torch.device
+    blocks: int
+    resident: int
+    shape: Shape
+
+    def launch(self, model: torch.Tensor, job: torch.Tensor, blocks: int) -> None:
+        """Launch on torch's current stream and wait; raises `CheckpointError` where the device fails."""
+        driver: Any = importlib.import_module("cuda.bindings.driver")
+        stream = torch.cuda.current_stream(self.device)
+        values = (model.data_ptr(), job.data_ptr())
+        kinds = (ctypes.c_void_p, ctypes.c_void_p)
+        with torch.cuda.device(self.device):
+            _checked(
+                driver.cuLaunchKernel(
+                    self.function,
+                    *(blocks, 1, 1),
+                    *(32 * self.shape.stories, 1, 1),
+                    self.shape.scratch + self.resident,
+                    stream.cuda_stream,
+                    (values, kinds),
+                    0,
+                )
+            )
+        try:
+            stream.synchronize()
+        except RuntimeError as error:
+            raise CheckpointError(f"The CUDA kernel failed on {self.device}: {error}.") from error
+
+
+class Gpu:
+    """`machine.Machine` for a CUDA device; raises `InputError` where there is none."""
+
+    def __init__(self, device: torch.device) -> None:
+        if device.type != "cuda" or not torch.cuda.is_available():
+            raise InputError(f"The CUDA backend needs a CUDA device, {device} is none: use another backend.")
+        self.device = device
+        self._properties = torch.cuda.get_device_properties(device)
+
+    @property
+    def processors(self) -> int:
+        """Multiprocessors of the device."""
+        return int(self._properties.multi_processor_count)
+
+    def free_memory(self) -> int:
+        """Bytes that torch could still allocate."""
+        # What torch holds without using it is free, too.
+        held = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        return int(torch.cuda.mem_get_info(self.device)[0]) + int(held)
+
+    def kernel(self, shape: Shape, packed_bytes: int) -> GpuKernel:
+        """Compile (or take from the cache) and load; as `machine.Machine.kernel`."""
+        index = torch.cuda.current_device() if self.device.index is None else self.device.index
+        return _loaded(shape, packed_bytes, index)
+
+
+@functools.lru_cache(maxsize=16)
+def _loaded(shape: Shape, packed_bytes: int, index: int) -> GpuKernel:
+    driver: Any = importlib.import_module("cuda.bindings.driver")
+    device = torch.device("cuda", index)
+    properties = torch.cuda.get_device_properties(device)
+    code = compiled(shape.macros, properties.major * 10 + properties.minor)
+    torch.cuda.init()
+    with torch.cuda.device(device):
+        # Torch makes its context current with its first allocation.
+        torch.empty(1, device=device)
+        (module,) = _checked(driver.cuModuleLoadData(code))
+        (function,) = _checked(driver.cuModuleGetFunction(module, b"ta_decode"))
+        attribute = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+        (handle,) = _checked(driver.cuDeviceGet(index))
+        (most,) = _checked(driver.cuDeviceGetAttribute(attribute, handle))
+        if shape.scratch > most:
+            raise InputError(
+                f"The CUDA kernel needs {shape.scratch} bytes of shared memory for this model and the device "
+                f"has {most}: use backend='static' or 'torch'."
+            )
+        resident = min(packed_bytes, most - shape.scratch) // 16 * 16
+        wanted = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        _checked(driver.cuFuncSetAttribute(function, wanted, shape.scratch + resident))
+        (each,) = _checked(
+            driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(
+                function, 32 * shape.stories, shape.scratch + resident
+            )
+        )
+    blocks = max(1, int(each)) * int(properties.multi_processor_count)
+    return GpuKernel(function, module, device, blocks, resident, shape)
+
+
+def _checked(result: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What a call of the driver gives, without its status; raises `InputError` where that is not success."""
+    status, *rest = result
+    if int(status):
+        raise InputError(f"The CUDA driver failed with {status.name}: use backend='static' or 'torch'.")
+    return tuple(rest)
