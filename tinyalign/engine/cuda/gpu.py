@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import importlib
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from tinyalign.common.errors import CheckpointError, InputError
@@ -30,8 +30,9 @@ class GpuKernel:
         """Launch on torch's current stream and wait; raises `CheckpointError` where the device fails."""
         driver: Any = importlib.import_module("cuda.bindings.driver")
         stream = torch.cuda.current_stream(self.device)
-        values = (model.data_ptr(), job.data_ptr())
-        kinds = (ctypes.c_void_p, ctypes.c_void_p)
+        # The driver takes an array of the places where the arguments lie.
+        values = np.array([model.data_ptr(), job.data_ptr()], dtype=np.uint64)
+        places = values.ctypes.data + np.arange(2, dtype=np.uint64) * np.uint64(values.itemsize)
         with torch.cuda.device(self.device):
             _checked(
                 driver.cuLaunchKernel(
@@ -39,8 +40,8 @@ class GpuKernel:
                     *(blocks, 1, 1),
                     *(32 * self.shape.stories, 1, 1),
                     self.shape.scratch + self.resident,
-                    stream.cuda_stream,
-                    (values, kinds),
+                    driver.CUstream(stream.cuda_stream),
+                    places.ctypes.data,
                     0,
                 )
             )
@@ -84,8 +85,8 @@ def _loaded(shape: Shape, packed_bytes: int, index: int) -> GpuKernel:
     code = compiled(shape.macros, properties.major * 10 + properties.minor)
     torch.cuda.init()
     with torch.cuda.device(device):
-        # Torch makes its context current with its first allocation.
-        torch.empty(1, device=device)
+        # The driver's calls need the context that torch has made current by this.
+        torch.cuda.synchronize(device)
         (module,) = _checked(driver.cuModuleLoadData(code))
         (function,) = _checked(driver.cuModuleGetFunction(module, b"ta_decode"))
         attribute = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
@@ -111,6 +112,6 @@ def _loaded(shape: Shape, packed_bytes: int, index: int) -> GpuKernel:
 def _checked(result: tuple[Any, ...]) -> tuple[Any, ...]:
     """What a call of the driver gives, without its status; raises `InputError` where that is not success."""
     status, *rest = result
-    if int(status):
+    if status.value:
         raise InputError(f"The CUDA driver failed with {status.name}: use backend='static' or 'torch'.")
     return tuple(rest)
