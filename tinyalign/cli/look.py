@@ -19,8 +19,9 @@ def register(app: typer.Typer) -> None:
 def doctor(json: JsonFlag = False) -> None:
     """Say what is installed here, what works, and what does not."""
     from tinyalign.common.doctor import examine
+    from tinyalign.ternary import gpu
 
-    report = examine()
+    report = examine([gpu.check()])
     if json:
         print_json(report.to_json())
         return

@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,8 +40,11 @@ class Report:
         return asdict(self)
 
 
-def examine() -> Report:
-    """Look at versions, compiler, CPU, GPU and caches; imports torch, touches no network."""
+def examine(more: Iterable[Check] = ()) -> Report:
+    """Look at versions, compiler, CPU, GPU and caches; imports torch, touches no network.
+
+    `more` are checks that other rooms made; they stand last.
+    """
     import torch
 
     facts = {
@@ -53,7 +57,7 @@ def examine() -> Report:
         "compiler": _compiler() or "none found",
         "GPU": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
     }
-    return Report(facts, tuple(_checks(torch.cuda.is_available())))
+    return Report(facts, (*_checks(torch.cuda.is_available()), *more))
 
 
 def cpu_features() -> list[str]:

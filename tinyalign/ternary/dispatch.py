@@ -3,7 +3,7 @@
 A kernel registers itself with `register`; `choose` takes the available one of highest priority for the
 device and packing, and the reference where there is none. The environment variable `TINYALIGN_KERNEL`
 or `with using_kernel(name):` forces one. Nothing falls back unseen: `describe` says which kernel runs
-and why others do not.
+and why others do not. A kernel of a priority below the reference's runs only when forced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from tinyalign.common.errors import InputError, unknown_name
-from tinyalign.ternary import reference
+from tinyalign.ternary import gpu, reference
 from tinyalign.ternary.packing import PACKINGS, packing_named
 
 ENVIRONMENT_VARIABLE = "TINYALIGN_KERNEL"
@@ -167,5 +167,26 @@ register(
         priority=0,
         unavailable=lambda: None,
         matmul=reference.matmul,
+    )
+)
+register(
+    Kernel(
+        name="triton",
+        device_types=("cuda",),
+        packings=tuple(PACKINGS),
+        priority=10,
+        unavailable=gpu.unavailable_on_cuda,
+        matmul=gpu.matmul,
+    )
+)
+# The same kernels as numpy, thousands of times slower than the reference: to check their arithmetic.
+register(
+    Kernel(
+        name="triton-interpreter",
+        device_types=("cpu",),
+        packings=tuple(PACKINGS),
+        priority=-10,
+        unavailable=gpu.unavailable_in_interpreter,
+        matmul=gpu.matmul,
     )
 )

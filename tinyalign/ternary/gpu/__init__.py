@@ -1,0 +1,23 @@
+"""Triton kernels for packed trits: tiles on tensor cores, and a matrix-vector product for a few tokens.
+
+Importing this does not import Triton; the first product does. `dispatch` chooses the kernels on CUDA; in
+Triton's interpreter (TRITON_INTERPRET=1, on the CPU) they run only when forced, to check their arithmetic.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Int8, Int32, UInt8
+from torch import Tensor
+
+from tinyalign.ternary.gpu.availability import check, unavailable_in_interpreter, unavailable_on_cuda
+
+__all__ = ["check", "matmul", "unavailable_in_interpreter", "unavailable_on_cuda"]
+
+
+def matmul(
+    values: Int8[Tensor, "tokens d_in"], packed: UInt8[Tensor, " bytes"], shape: tuple[int, int], packing: str
+) -> Int32[Tensor, "tokens d_out"]:
+    """`launch.matmul`, which imports Triton."""
+    from tinyalign.ternary.gpu import launch
+
+    return launch.matmul(values, packed, shape, packing)
