@@ -13,6 +13,7 @@ import torch
 
 import tinyalign
 from tests.models.tiny import story_model
+from tinyalign.common import compiling
 from tinyalign.common.errors import InputError
 from tinyalign.engine import sample
 from tinyalign.engine.cpu import build
@@ -44,7 +45,8 @@ def test_a_compiler_that_fails_is_one_sentence_and_auto_goes_on(
     assert [path.suffix for path in (tmp_path / "kernels").iterdir()] in ([], [".lock"])
     with pytest.warns(UserWarning, match="runs on torch, several times slower: The C.. compiler") as caught:
         stories = list(sample(stories260k, "Once", max_new_tokens=4))
-    assert len(caught) == 1
+    # Of other libraries' warnings there may be more.
+    assert len([warning for warning in caught if warning.category is UserWarning]) == 1
     assert stories == list(sample(stories260k, "Once", max_new_tokens=4, backend="torch"))
 
 
@@ -57,7 +59,7 @@ def test_a_compiler_that_is_absent_is_one_sentence(
         sample(stories260k, "Once", backend="cpu")
     monkeypatch.setenv("CXX", "")
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(build, "_zig_is_there", lambda: False)
+    monkeypatch.setattr(compiling, "_zig_is_there", lambda: False)
     with pytest.raises(InputError, match=r"found no c\+\+, g\+\+ or clang\+\+"):
         sample(stories260k, "Once", backend="cpu")
 
@@ -85,7 +87,7 @@ def test_the_ziglang_package_compiles_where_there_is_nothing_else(
     with pytest.raises(InputError, match=r"cannot be loaded .* delete it"):
         sample(stories260k, "Once", backend="cpu")
     called = (tmp_path / "called").read_text(encoding="utf-8").split()
-    assert called[0] == "c++" and called[-1].endswith("decoder.cpp")
+    assert called[0] == "c++" and any(word.endswith("decoder.cpp") for word in called)
     assert {"-march=x86_64_v3", "-march=x86_64"} & set(called)
     assert "-fvect-cost-model=dynamic" not in called
 
@@ -120,8 +122,8 @@ def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
         'while [ "$1" != -o ]; do shift; done\necho library > "$2"',
     )
     code = (
-        "from pathlib import Path; from tinyalign.engine.cpu import build;"
-        f"build._build(({compiler!r},), 'native', Path({str(tmp_path / 'kernels' / 'one.so')!r}))"
+        "from pathlib import Path; from tinyalign.common.compiling import build;"
+        f"build([{compiler!r}], Path({str(tmp_path / 'kernels' / 'one.so')!r}), name='x', otherwise='wait')"
     )
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
     assert [process.wait() for process in started] == [0, 0, 0]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
-from tinyalign.common.doctor import cpu_features
+from tinyalign.common.compiling import build, cache_folder, digest, version_of
 from tinyalign.common.errors import InputError
-from tinyalign.common.files import atomic_path
-from tinyalign.engine.cpu.build import cache_folder
+
+_OTHERWISE = "leave this part of the benchmark out"
 
 
 def compiled(source: Path, flags: tuple[str, ...], *, compiler: str | None = None) -> Path:
@@ -19,24 +18,13 @@ def compiled(source: Path, flags: tuple[str, ...], *, compiler: str | None = Non
 
     `compiler` is a name such as `cc`; by default `CXX`, else `c++`.
     """
-    command = compiler or os.environ.get("CXX") or "c++"
-    found = shutil.which(command.split()[0])
-    if found is None:
-        raise InputError(f"The benchmark needs the compiler {command!r}, which is not there: install it.")
-    version = _run([*command.split(), "--version"])
-    digest = hashlib.sha256(
-        "\0".join([version, command, *flags, *cpu_features()]).encode() + source.read_bytes()
-    )
-    target = cache_folder() / f"bench-{source.stem}-{digest.hexdigest()[:16]}.so"
+    command = tuple(shlex.split(compiler or os.environ.get("CXX") or "c++"))
+    if shutil.which(command[0]) is None:
+        raise InputError(f"The benchmark needs the compiler {command[0]!r}, which is not there: install it.")
+    version = version_of(command, _OTHERWISE)
+    key = digest((version, " ".join(command), " ".join(flags)), [source])
+    target = cache_folder() / f"bench-{source.stem}-{key}.so"
     if not target.is_file():
-        with atomic_path(target) as temporary:
-            _run([*command.split(), *flags, "-shared", "-fPIC", "-o", str(temporary), str(source), "-lm"])
+        made = [*command, *flags, "-shared", "-fPIC", str(source), "-lm"]
+        build(made, target, name=source.stem, otherwise=_OTHERWISE)
     return target
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = [line for line in done.stderr.splitlines() if "error" in line] or ["it did not say why"]
-        raise InputError(f"The compiler {command[0]!r} failed: {said[0].strip()}.")
-    return done.stdout
