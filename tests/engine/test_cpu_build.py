@@ -186,7 +186,7 @@ def test_bad_input_is_refused_in_one_sentence(stories260k: StoryModel) -> None:
         sample(stories260k, "word " * 600, backend="cpu")
     with pytest.raises(InputError, match="threads 0: expected 1 or more"):
         sample(stories260k, "Once", backend="cpu", threads=0)
-    with pytest.raises(InputError, match="Backend 'gpu' is unknown: expected one of auto, torch, cpu"):
+    with pytest.raises(InputError, match="Backend 'gpu' is unknown: expected one of auto, torch, static"):
         sample(stories260k, "Once", backend="gpu")
     for ids in ([], [512], [1] * 513):
         with pytest.raises(InputError, match="expected 1 to 512 ids below 512"):

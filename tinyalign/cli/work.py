@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from tinyalign.cli.output import JsonFlag, print_json
 if TYPE_CHECKING:
     from tinyalign.engine import Story
     from tinyalign.engine.light import LightStory
+    from tinyalign.engine.sampling import Cache
 
 ModelArgument = Annotated[str, typer.Argument(help="A name, a Hugging Face folder, or a llama2.c .bin file.")]
 
@@ -34,13 +35,14 @@ def sample(
     top_p: Annotated[float | None, typer.Option(help="Keep the likeliest tokens up to this share.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="End a story at this string (repeatable).")] = None,
     tokenizer: Annotated[str | None, typer.Option(help="Tokenizer file.")] = None,
-    backend: Annotated[str, typer.Option(help="auto, torch, or cpu (compiled C++).")] = "auto",
+    backend: Annotated[str, typer.Option(help="auto, cpu (compiled C++), cuda, static, or torch.")] = "auto",
     threads: Annotated[int, typer.Option(help="Threads of the cpu backend.")] = 1,
+    cache: Annotated[str, typer.Option(help="Keys and values as float32 or int8.")] = "float32",
     json: JsonFlag = False,
 ) -> None:
     """Sample stories that continue a prompt."""
     # The folders that tinyalign ships and writes need neither torch nor transformers to tell a story.
-    if backend in ("auto", "cpu") and not json and not stop and tokenizer is None:
+    if backend in ("auto", "cpu") and cache == "float32" and not json and not stop and tokenizer is None:
         from tinyalign.engine.light import light_sample
 
         light = light_sample(
@@ -60,7 +62,7 @@ def sample(
     from tinyalign.engine import sample as draw
     from tinyalign.models import load
 
-    loaded = load(model, tokenizer=tokenizer)
+    loaded = load(model, tokenizer=tokenizer, device=backend if backend in ("cpu", "cuda") else None)
     stories = draw(
         loaded,
         prompt,
@@ -73,6 +75,7 @@ def sample(
         seed=seed,
         backend=backend,
         threads=threads,
+        cache=cast("Cache", cache),
     )
     if json:
         print_json(

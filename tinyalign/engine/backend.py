@@ -1,40 +1,87 @@
-"""Which backend runs: the fused C++ decoder where it serves a model, PyTorch elsewhere."""
+"""Which backend runs: a fused decoder where one serves a model, PyTorch elsewhere."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 from tinyalign.common.errors import InputError
 from tinyalign.models import StoryModel
 
-BACKENDS = ("auto", "torch", "cpu")
+SAMPLING = ("auto", "torch", "static", "cpu", "cuda")
+SCORING = ("auto", "torch", "cpu")
+# What "auto" tries for a model on a kind of device, the fastest first; elsewhere it is torch.
+_TRIED = {"cpu": ("cpu", "static"), "cuda": ("cuda", "static")}
 
 
-def served_on_cpu(model: object, backend: str, doing: str) -> StoryModel | None:
-    """The model where the CPU backend is to run it, None where torch is.
-
-    `doing` begins the warning where "auto" can only take torch for a `StoryModel` that is on the CPU.
-    Raises `InputError` for an unknown backend, or where the one asked for by name cannot run the model.
-    """
-    if backend not in BACKENDS:
-        raise InputError(f"Backend {backend!r} is unknown: expected one of {', '.join(BACKENDS)}.")
-    if backend == "torch":
-        return None
-    if not isinstance(model, StoryModel):
-        if backend == "cpu":
-            raise InputError(f"The CPU backend runs a StoryModel, not a {type(model).__name__}: load one.")
-        return None
-    if backend == "auto" and model.device.type != "cpu":
-        return None
+def _check_cpu(model: StoryModel) -> None:
     from tinyalign.engine.cpu.build import library
     from tinyalign.engine.cpu.serving import check_served
 
-    try:
-        check_served(model)
-        library()
-    except InputError as error:
-        if backend == "cpu":
-            raise
-        warnings.warn(f"{doing} runs on torch, several times slower: {error}", stacklevel=3)
-        return None
-    return model
+    check_served(model)
+    library()
+
+
+def _check_cuda(model: StoryModel) -> None:
+    from tinyalign.engine.cuda.gpu import check_device
+    from tinyalign.engine.cuda.serving import check_served
+
+    check_served(model)
+    check_device(model.device)
+
+
+def _check_static(model: StoryModel) -> None:
+    from tinyalign.engine.static.serving import check_served
+
+    check_served(model)
+
+
+# Raise `InputError`, saying why, where a backend cannot run a model here.
+_CHECKS: dict[str, Callable[[StoryModel], None]] = {
+    "cpu": _check_cpu,
+    "cuda": _check_cuda,
+    "static": _check_static,
+}
+
+
+def sampling_backend(model: object, backend: str) -> str:
+    """The backend that samples `model`: the one asked for, or the first that can for "auto".
+
+    Raises `InputError` for an unknown backend, or where the one asked for by name cannot run the model. A
+    warning says why where "auto" takes another than the fastest for a `StoryModel`'s device.
+    """
+    return _chosen(model, backend, SAMPLING, "Sampling")
+
+
+def served_on_cpu(model: object, backend: str, doing: str) -> StoryModel | None:
+    """The model where the CPU backend is to score it, None where torch is; as `sampling_backend`."""
+    chosen = _chosen(model, backend, SCORING, doing)
+    return model if chosen == "cpu" and isinstance(model, StoryModel) else None
+
+
+def _chosen(model: object, backend: str, known: tuple[str, ...], doing: str) -> str:
+    if backend not in known:
+        raise InputError(f"Backend {backend!r} is unknown: expected one of {', '.join(known)}.")
+    if backend == "torch":
+        return backend
+    if not isinstance(model, StoryModel):
+        if backend == "auto":
+            return "torch"
+        raise InputError(f"The {backend} backend runs a StoryModel, not a {type(model).__name__}: load one.")
+    if backend != "auto":
+        _CHECKS[backend](model)
+        return backend
+    first: InputError | None = None
+    tried = [name for name in _TRIED.get(model.device.type, ()) if name in known]
+    for name in tried:
+        try:
+            _CHECKS[name](model)
+        except InputError as error:
+            first = first or error
+            continue
+        break
+    else:
+        name = "torch"
+    if first is not None:
+        warnings.warn(f"{doing} runs on torch, several times slower: {first}", stacklevel=4)
+    return name

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.common.seeds import derive_seed
-from tinyalign.engine.backend import served_on_cpu
+from tinyalign.engine.backend import sampling_backend
 from tinyalign.models import StoryModel
 
 Cache = Literal["float32", "int8"]
@@ -103,7 +103,7 @@ def sample(
     stop: Sequence[str] = (),
     seed: int = 0,
     coupled: bool = True,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     backend: str = "auto",
     threads: int = 1,
     cache: Cache = "float32",
@@ -126,11 +126,19 @@ def sample(
     (`model.sha256`, which an edit in place does not change) enters the key and its stories are independent of
     another model's.
 
-    `backend` is "cpu", the fused C++ decoder of `tinyalign.engine.cpu` (float32 Llama and GPT-Neo models
-    on the CPU, `threads` blocks of at most 32 stories), "torch", or "auto": the first where it serves the
-    model, otherwise the second, with a warning that says why if the model is on the CPU. `cache="int8"`
-    makes the decoder keep keys and values as int8 with a scale for each token and head: faster for long
-    stories, and another distribution (see `tinyalign.engine.cpu.cache_cost`).
+    `backend` is one of
+    * "cpu", the fused C++ decoder of `tinyalign.engine.cpu` (float32 Llama and GPT-Neo models on the CPU,
+      `threads` blocks of at most 32 stories);
+    * "cuda", the persistent kernel of `tinyalign.engine.cuda` (float32 Llama models on a GPU);
+    * "static", PyTorch with static caches (Llama and GPT-Neo on either, as CUDA graphs on a GPU);
+    * "torch", plain PyTorch, for any model;
+    * "auto", the first of these that is made for the model's device and serves it; a warning says why where
+      that isn't the fastest.
+
+    `batch_size` bounds how many stories are under way at once; None leaves that to the backend.
+    `cache="int8"` makes the fused decoders keep keys and values as int8 with a scale for each token and head:
+    another distribution (see `tinyalign.engine.cpu.cache_cost`), faster for long stories. The two round
+    differently: with it their stories part.
 
     Raises `InputError`, before anything is sampled, for an empty prompt of a model without a
     beginning-of-story token, a prompt that leaves no room in the context, unknown tokens, parameters out of
@@ -138,7 +146,7 @@ def sample(
     that are not finite.
     """
     draw = Sampling(temperature, top_k, top_p)
-    if n < 1 or max_new_tokens < 1 or batch_size < 1 or threads < 1:
+    if n < 1 or max_new_tokens < 1 or (batch_size is not None and batch_size < 1) or threads < 1:
         raise InputError(
             f"n {n}, max_new_tokens {max_new_tokens}, batch_size {batch_size}, threads {threads}: "
             "expected 1 or more."
@@ -155,17 +163,38 @@ def sample(
         raise InputError(f"Stories {chosen} were asked for of {len(given) * n}: expected consecutive ones.")
     key = seed if coupled else derive_seed("sample one model", seed, model.sha256)
     request = Request(texts, encoded, n, max_new_tokens, draw, tuple(stop), key, chosen, cache)
-    if served_on_cpu(model, backend, "Sampling") is not None:
+    found = _run(model, request, sampling_backend(model, backend), batch_size, threads)
+    return found if progress is None else _reported(found, len(chosen), progress)
+
+
+# Stories under way at once where the caller does not say, by backend and kind of device.
+_BATCHES = {("torch", "cpu"): 64, ("torch", "cuda"): 256, ("static", "cpu"): 64, ("static", "cuda"): 1024}
+
+
+def _run(
+    model: StoryModel, request: Request, backend: str, batch_size: int | None, threads: int
+) -> Iterator[Story]:
+    if request.cache != "float32" and backend not in ("cpu", "cuda"):
+        raise InputError(
+            f"The {backend} backend has no int8 cache, only the cpu and cuda backends do: leave cache out."
+        )
+    if backend == "cpu":
+        from tinyalign.engine.cpu.sampling import LANES
         from tinyalign.engine.cpu.sampling import run as run_on_cpu
 
-        found = run_on_cpu(model, request, batch_size=batch_size, threads=threads)
-    elif cache != "float32":
-        raise InputError("Only the CPU backend has an int8 cache: leave cache out, or use backend='cpu'.")
-    else:
-        from tinyalign.engine.sampling_torch import run
+        return run_on_cpu(model, request, batch_size=batch_size or LANES, threads=threads)
+    if backend == "cuda":
+        from tinyalign.engine.cuda.sampling import run as run_on_cuda
 
-        found = run(model, request, batch_size=batch_size)
-    return found if progress is None else _reported(found, len(chosen), progress)
+        return run_on_cuda(model, request, batch_size=batch_size)
+    size = batch_size or _BATCHES.get((backend, model.device.type), 64)
+    if backend == "static":
+        from tinyalign.engine.static.sampling import run as run_static
+
+        return run_static(model, request, batch_size=size)
+    from tinyalign.engine.sampling_torch import run
+
+    return run(model, request, batch_size=size)
 
 
 def _reported(found: Iterator[Story], total: int, progress: Callable[[int, int], object]) -> Iterator[Story]:

@@ -117,7 +117,7 @@ class StoryModel:
         stop: Sequence[str] = (),
         seed: int = 0,
         coupled: bool = True,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         backend: str = "auto",
         threads: int = 1,
         cache: Literal["float32", "int8"] = "float32",

@@ -1,4 +1,4 @@
-"""The kernel on a GPU; without one, what is asked of the driver, by a driver that runs the emulated kernel."""
+"""The kernel on a GPU; without one, what is asked of the driver, by a driver that runs the emulated one."""
 
 from __future__ import annotations
 
@@ -129,7 +129,8 @@ def test_a_model_too_wide_for_the_device_and_a_failing_driver_are_said(
 def test_stories_on_the_gpu_equal_the_emulated_kernels(kind: str) -> None:
     model = story_model(kind)
     expected = [story.tokens for story in emulated(model, MIXED, each=2)]
-    model.network.to("cuda")
+    network: Any = model.network
+    network.to("cuda")
     found = sample(model, MIXED, n=2, max_new_tokens=20, seed=3, backend="cuda")
     same = [story.tokens == tokens for story, tokens in zip(found, expected, strict=True)]
     # Sums in another order may turn a draw, and an int8 activation of a ternary model.

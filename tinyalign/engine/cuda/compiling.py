@@ -29,20 +29,30 @@ def missing() -> str | None:
     return None if found else "the package cuda-bindings is not installed (`pip install tinyalign[gpu]`)"
 
 
+def check_compiler() -> None:
+    """Raises `InputError` where NVRTC is missing."""
+    reason = missing()
+    if reason is not None:
+        raise InputError(f"The CUDA backend cannot be compiled: {reason}.")
+
+
+def check_architecture(architecture: int) -> None:
+    """Raises `InputError` for a GPU too old for the kernel."""
+    if architecture < LEAST_ARCHITECTURE:
+        raise InputError(
+            f"The CUDA backend needs compute capability {LEAST_ARCHITECTURE / 10:.1f} or more and the device "
+            f"has {architecture / 10:.1f}: use backend='static' or 'torch'."
+        )
+
+
 def compiled(macros: Mapping[str, int], architecture: int) -> bytes:
     """The machine code (a cubin) of csrc/decode.cu for `sm_<architecture>`, from the cache where it is there.
 
     No GPU is needed. Raises `InputError`, in one sentence, when NVRTC is missing or refuses, the
     architecture is too old, or the cache folder cannot be written.
     """
-    reason = missing()
-    if reason is not None:
-        raise InputError(f"The CUDA backend cannot be compiled: {reason}.")
-    if architecture < LEAST_ARCHITECTURE:
-        raise InputError(
-            f"The CUDA backend needs compute capability {LEAST_ARCHITECTURE / 10:.1f} or more and the device "
-            f"has {architecture / 10:.1f}: use backend='static' or 'torch'."
-        )
+    check_compiler()
+    check_architecture(architecture)
     options = _options(macros, architecture)
     target = cache_folder() / f"decode-{_key(options)}.cubin"
     try:

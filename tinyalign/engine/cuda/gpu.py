@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tinyalign.common.errors import CheckpointError, InputError
-from tinyalign.engine.cuda.compiling import compiled
+from tinyalign.engine.cuda.compiling import check_architecture, check_compiler, compiled
 from tinyalign.engine.cuda.layout import Shape
 
 
@@ -51,12 +51,20 @@ class GpuKernel:
             raise CheckpointError(f"The CUDA kernel failed on {self.device}: {error}.") from error
 
 
+def check_device(device: torch.device) -> None:
+    """Raises `InputError` where the kernel cannot be compiled or `device` cannot run it."""
+    check_compiler()
+    if device.type != "cuda" or not torch.cuda.is_available():
+        raise InputError(f"The CUDA backend needs a CUDA device, {device} is none: use another backend.")
+    properties = torch.cuda.get_device_properties(device)
+    check_architecture(properties.major * 10 + properties.minor)
+
+
 class Gpu:
     """`machine.Machine` for a CUDA device; raises `InputError` where there is none."""
 
     def __init__(self, device: torch.device) -> None:
-        if device.type != "cuda" or not torch.cuda.is_available():
-            raise InputError(f"The CUDA backend needs a CUDA device, {device} is none: use another backend.")
+        check_device(device)
         self.device = device
         self._properties = torch.cuda.get_device_properties(device)
 
