@@ -57,6 +57,7 @@ def test_the_best_available_kernel_runs() -> None:
             "cuda": "runs on cuda, not on cpu",
             "broken": "no compiler",
             "triton": "runs on cuda, not on cpu",
+            "cpu": dispatch.kernel_named("cpu").unavailable() or "fast is preferred",
             "reference": "fast is preferred",
             "triton-interpreter": dispatch.kernel_named("triton-interpreter").unavailable()
             or "fast is preferred",
@@ -85,15 +86,15 @@ def test_a_forced_kernel_runs_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_kernel_below_the_reference_runs_only_when_forced() -> None:
-    last = dispatch.Kernel("last", ("cpu",), ("2bit",), -1, lambda: None, _counting("last"))
+    last = dispatch.Kernel("last", ("cpu",), ("base3",), -1, lambda: None, _counting("last"))
     dispatch.register(last)
     CALLS.clear()
     try:
-        layer = TernaryLinear.from_quantized(absmean(torch.randn(4, 8)))
+        layer = TernaryLinear.from_quantized(absmean(torch.randn(4, 8)), packing="base3")
         x = torch.randn(2, 8)
         y = layer(x)
         assert (CALLS, layer.kernel) == ([], "reference")
-        assert describe("cpu", "2bit").passed_over["last"] == "reference is preferred"
+        assert describe("cpu", "base3").passed_over["last"] == "reference is preferred"
         with using_kernel("last"):
             assert torch.equal(layer(x), y)
         assert CALLS == ["last"]

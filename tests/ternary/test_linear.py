@@ -262,7 +262,8 @@ def test_a_bad_token_spoils_itself_only() -> None:
 def test_from_linear_keeps_bias_dtype_and_mode() -> None:
     linear = nn.Linear(6, 4, dtype=torch.bfloat16).eval()
     layer = TernaryLinear.from_linear(linear, 1, packing="2bit")
-    assert (layer.bits, layer.packing, layer.training, layer.kernel) == (1, "2bit", False, "reference")
+    assert (layer.bits, layer.packing, layer.training) == (1, "2bit", False)
+    assert layer.kernel in ("cpu", "reference")
     assert layer.weight.dtype == torch.bfloat16
     assert torch.equal(layer.bias, linear.bias)
     assert "bits=1, packing=2bit" in repr(layer)

@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from tinyalign.common.errors import InputError, unknown_name
-from tinyalign.ternary import gpu, reference
+from tinyalign.ternary import cpu, gpu, reference
 from tinyalign.ternary.packing import PACKINGS, packing_named
 
 ENVIRONMENT_VARIABLE = "TINYALIGN_KERNEL"
@@ -33,6 +33,10 @@ class Kernel:
     shape (d_out, d_in), and returns the exact integer sums [tokens, d_out], as int32 or as float32 that
     holds integers. `unavailable()` gives None where the kernel can run on this machine, otherwise the
     reason in a few words. `device_types` None means any. Of several, the highest `priority` is taken.
+
+    `linear(x, packed, shape, packing, scale, bias)` is the whole layer where a kernel has it in one piece:
+    float32 x [tokens, d_in] to float32 [tokens, d_out], bit for bit what `absmax_int8`, `matmul` and the
+    scales and bias in torch give.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Kernel:
     priority: int
     unavailable: Callable[[], str | None]
     matmul: Callable[[Tensor, Tensor, tuple[int, int], str], Tensor]
+    linear: Callable[[Tensor, Tensor, tuple[int, int], str, Tensor, Tensor | None], Tensor] | None = None
 
     def refusal(self, device_type: str, packing: str) -> str | None:
         """Why this kernel cannot serve the device and packing here; None where it can."""
@@ -167,6 +172,17 @@ register(
         priority=0,
         unavailable=lambda: None,
         matmul=reference.matmul,
+    )
+)
+register(
+    Kernel(
+        name="cpu",
+        device_types=("cpu",),
+        packings=cpu.PACKINGS,
+        priority=5,
+        unavailable=cpu.unavailable,
+        matmul=cpu.matmul,
+        linear=cpu.linear,
     )
 )
 register(

@@ -285,11 +285,16 @@ class _Int8Linear(torch.autograd.Function):
         ctx.save_for_backward(packed, scale)
         ctx.shape, ctx.packing, ctx.dtype = shape, packing, x.dtype
         ctx.bias_dtype = None if bias is None else bias.dtype
-        tokens = absmax_int8(x.reshape(-1, shape[1]))
-        sums = dispatch.choose(x.device.type, packing).matmul(tokens.values, packed, shape, packing)
-        y = sums.float().mul_(tokens.scale * scale)
-        if bias is not None:
-            y.add_(bias)
+        rows = x.reshape(-1, shape[1])
+        kernel = dispatch.choose(x.device.type, packing)
+        floats = x.dtype == torch.float32 and (bias is None or bias.dtype == torch.float32)
+        if kernel.linear is not None and floats:
+            y = kernel.linear(rows, packed, shape, packing, scale, bias)
+        else:
+            tokens = absmax_int8(rows)
+            y = kernel.matmul(tokens.values, packed, shape, packing).float().mul_(tokens.scale * scale)
+            if bias is not None:
+                y.add_(bias)
         return y.to(x.dtype).view(*x.shape[:-1], shape[0])
 
     @staticmethod

@@ -21,14 +21,19 @@ def matmul(
     Exact whatever the order of summation, and under TF32 too: both factors fit its mantissa. Raises
     `InputError` where d_in exceeds 132,104, beyond which float32 would round.
     """
-    if shape[1] > LARGEST_D_IN:
-        raise InputError(
-            f"A ternary layer with {shape[1]} inputs exceeds the {LARGEST_D_IN} for which the reference "
-            "kernel is exact: split the layer."
-        )
+    check_inputs(shape[1], "reference")
     trits = unpack_float(packed, shape, packing)
     if torch.is_autocast_enabled(values.device.type):
         # Autocast would round the accumulators to its own dtype.
         with torch.autocast(values.device.type, enabled=False):
             return nn.functional.linear(values.float(), trits)
     return nn.functional.linear(values.float(), trits)
+
+
+def check_inputs(d_in: int, kernel: str) -> None:
+    """Raises `InputError` where float32 could not hold the sums of so many inputs."""
+    if d_in > LARGEST_D_IN:
+        raise InputError(
+            f"A ternary layer with {d_in} inputs exceeds the {LARGEST_D_IN} for which the {kernel} "
+            "kernel is exact: split the layer."
+        )
