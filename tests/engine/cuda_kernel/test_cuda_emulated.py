@@ -157,8 +157,8 @@ def test_no_story_depends_on_its_neighbours_or_on_the_order_of_threads(kind: str
 
 def test_real_stories_equal_the_cpu_backends(stories260k: StoryModel) -> None:
     prompts = [stories260k.encode(prompt) for prompt in PROMPTS]
-    found = list(emulated(stories260k, prompts, each=6, limit=30))
-    expected = list(sample(stories260k, prompts, n=6, max_new_tokens=30, seed=3, backend="cpu"))
+    found = list(emulated(stories260k, prompts, each=3, limit=24))
+    expected = list(sample(stories260k, prompts, n=3, max_new_tokens=24, seed=3, backend="cpu"))
     assert [story.tokens for story in found] == [story.tokens for story in expected]
     assert [story.text for story in found] == [story.text for story in expected]
 
@@ -166,8 +166,8 @@ def test_real_stories_equal_the_cpu_backends(stories260k: StoryModel) -> None:
 def test_stop_strings_and_ends(stories260k: StoryModel) -> None:
     prompts = [stories260k.encode(prompt) for prompt in PROMPTS]
     stop = (".", " she")
-    found = list(emulated(stories260k, prompts, each=4, limit=40, stop=stop))
-    expected = sample(stories260k, prompts, n=4, max_new_tokens=40, seed=3, stop=stop, backend="cpu")
+    found = list(emulated(stories260k, prompts, each=3, limit=30, stop=stop))
+    expected = sample(stories260k, prompts, n=3, max_new_tokens=30, seed=3, stop=stop, backend="cpu")
     assert found == list(expected)
     assert "stop" in {story.stopped for story in found}
 
@@ -201,10 +201,10 @@ def test_the_int8_cache_is_attention_over_rounded_keys_and_values(kind: str) -> 
     model, fine = story_model(kind), story_model(kind)
     network: Any = model.network
     network.config._attn_implementation = "coarse"
-    found = list(emulated(fine, MIXED, limit=40, cache="int8"))
-    expected = on_torch(model, MIXED, max_new_tokens=40)
+    found = list(emulated(fine, MIXED[:8], limit=24, cache="int8"))
+    expected = on_torch(model, MIXED[:8], max_new_tokens=24)
     assert [story.tokens for story in found] == [story.tokens for story in expected]
-    assert found != list(emulated(fine, MIXED, limit=40))
+    assert found != list(emulated(fine, MIXED[:8], limit=24))
 
 
 @pytest.mark.parametrize("kind", ["llama", "llama-ternary"])

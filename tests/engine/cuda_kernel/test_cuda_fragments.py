@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyalign.engine.cuda.fragments import one_bit_words, ternary_words
+from tinyalign.engine.cuda.fragments import float_fragments, one_bit_words, ternary_words
 
 
 def place(lane: int, i: int) -> tuple[int, int]:
@@ -53,3 +53,18 @@ def test_a_lane_finds_its_signs(rows: int, columns: int, seed: int) -> None:
                 register = (word >> (4 * half + i // 4)) & 0x01010101
                 at = codes[16 * tile + row, 64 * pair + 32 * half + column]
                 assert (register >> (8 * (i % 4))) & 255 == at
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31))
+@settings(max_examples=25, deadline=None)
+def test_a_lane_finds_its_floats(rows: int, columns: int, seed: int) -> None:
+    weight = np.random.default_rng(seed).standard_normal((rows, columns)).astype(np.float32)
+    found = float_fragments(weight)
+    assert found.shape == (-(-rows // 16), -(-columns // 8), 32, 4)
+    whole = np.zeros((found.shape[0] * 16, found.shape[1] * 8), dtype=np.float32)
+    whole[:rows, :columns] = weight
+    for tile, part, lane, i in np.ndindex(found.shape):
+        # The manual's mma.m16n8k8 of .tf32: a0 and a2 are of row `group`, a2 and a3 four columns on.
+        row = lane // 4 + (8 if i in (1, 3) else 0)
+        column = lane % 4 + (4 if i in (2, 3) else 0)
+        assert found[tile, part, lane, i] == whole[16 * tile + row, 8 * part + column]

@@ -115,7 +115,7 @@ class Shape:
         q, kv = self.heads * self.d_head, self.kv_heads * self.d_head
         widest = max(self.d_model, q, self.d_mlp)
         out = max(q + 2 * kv, 2 * self.d_mlp, self.d_model)
-        rows = [_padded(size, 4) + 4 for size in (self.d_model, widest, out)]
+        rows = [_padded(self.d_model, 4) + 4, _padded(widest, 8) + 4, _padded(out, 4) + 4]
         a_story = 4 * sum(rows) + _padded(widest, 64) + 16 + 4 + 4 + SLOT.itemsize
         return _padded(a_story * self.stories + 4, 16)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from tinyalign.engine.cpu.serving import LLAMA, epsilon_of
-from tinyalign.engine.cuda.fragments import one_bit_words, ternary_words
+from tinyalign.engine.cuda.fragments import float_fragments, one_bit_words, ternary_words
 from tinyalign.engine.cuda.layout import FLOAT, ONE_BIT, PARTS, TERNARY, model_type
 from tinyalign.engine.rotary import network_tables
 from tinyalign.models import StoryModel
@@ -74,7 +74,7 @@ class DeviceWeights:
             return (offset, bias, float(linear.scale), ONE_BIT if one_bit else TERNARY, *sizes)
         offset = sum(values.size for values in self._floats)
         weight = linear.weight.detach().cpu().float().numpy()
-        self._floats.append(np.pad(weight, [(0, 0), (0, -weight.shape[1] % 4)]))
+        self._floats.append(float_fragments(weight))
         return (offset, bias, 1.0, FLOAT, *sizes)
 
     def _vector(self, values: torch.Tensor) -> int:

@@ -88,7 +88,18 @@ inline float __uint_as_float(uint32 bits) {
     return x;
 }
 
-// The tensor-core product, from the fragments that the lanes hold as PTX's manual lays them out.
+inline uint32 __byte_perm(uint32 x, uint32 y, uint32 selector) {
+    const uint64 bytes = uint64(y) << 32 | x;
+    uint32 found = 0;
+    for (int i = 0; i < 4; ++i) found |= uint32(bytes >> 8 * (selector >> 4 * i & 7) & 255) << 8 * i;
+    return found;
+}
+inline uint32 to_tf32(float x) {
+    const uint32 bits = __float_as_uint(x);
+    return std::isfinite(x) ? (bits + 0x1000u) & 0xFFFFE000u : bits;
+}
+
+// The tensor-core products, from the fragments that the lanes hold as PTX's manual lays them out.
 inline void multiply(int (&d)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
     const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
     const uint32 own[6] = {a[0], a[1], a[2], a[3], b0, b1};
@@ -99,5 +110,19 @@ inline void multiply(int (&d)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
             const uint32 weights = lanes[4 * g + k % 16 / 4][k / 16 * 2 + i / 2];
             const uint32 codes = lanes[4 * (2 * t + i % 2) + k % 16 / 4][4 + k / 16];
             d[i] += int(weights >> 8 * (k % 4) & 255) * int(int8(codes >> 8 * (k % 4) & 255));
+        }
+}
+inline void multiply(float (&d)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
+    const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+    const uint32 own[6] = {a[0], a[1], a[2], a[3], b0, b1};
+    const uint32(*lanes)[6] = emulated::gather(own);
+    for (int i = 0; i < 4; ++i)
+        for (int k = 0; k < 8; ++k) {
+            // A lane's words hold inputs t and t + 4.
+            const uint32 weight = lanes[4 * g + k % 4][k / 4 * 2 + i / 2];
+            const uint32 x = lanes[4 * (2 * t + i % 2) + k % 4][4 + k / 4];
+            if ((weight | x) & 0x1FFFu && std::isfinite(__uint_as_float(weight) + __uint_as_float(x)))
+                std::abort();  // more bits than tensor cores read
+            d[i] += __uint_as_float(weight) * __uint_as_float(x);
         }
 }

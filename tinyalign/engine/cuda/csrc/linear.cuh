@@ -75,35 +75,42 @@ __device__ void multiply_packed(const Scratch& s, const uint32* words, const Mat
     }
 }
 
-// The same of float weights [outputs][inputs, padded to 4]: a lane has one story and four outputs at a time.
+// A number as the sum of two that tensor cores take, to 2^-22 of it.
+struct Halves {
+    uint32 high, low;
+    __device__ __forceinline__ explicit Halves(float x) : high(to_tf32(x)), low(to_tf32(x - __uint_as_float(high))) {}
+};
+
+// The same of float weights [tile of outputs][8 inputs][lane][4]: the products of the halves but for the smallest.
 __device__ void multiply_floats(const Scratch& s, const float* weights, const Matrix& m, float* y, int stride) {
-    constexpr int kParts = 32 / kStories;  // lanes that share a story
-    const int story = lane_id() % kStories, part = lane_id() / kStories;
-    const int inputs = padded(m.inputs, 4);
-    const float* x = s.in + story * kInRow;
-    for (int first = (warp_id() * kParts + part) * 4; first < m.outputs; first += kStories * kParts * 4) {
-        const float* w[4];
+    constexpr int kGroups = kStories / 8;
+    const int lane = lane_id(), g = lane >> 2, t = lane & 3;
+    const int tiles = padded(m.inputs, 8) / 8;
+    for (int tile = warp_id(); tile * 16 < m.outputs; tile += kStories) {
+        const float4* row = reinterpret_cast<const float4*>(weights) + (int64)tile * tiles * 32 + lane;
+        float sum[kGroups][4] = {};
+        for (int k = 0; k < tiles; ++k) {
+            const float4 four = row[32 * k];
+            const Halves w[4] = {Halves(four.x), Halves(four.y), Halves(four.z), Halves(four.w)};
+            const uint32 high[4] = {w[0].high, w[1].high, w[2].high, w[3].high};
+            const uint32 low[4] = {w[0].low, w[1].low, w[2].low, w[3].low};
 #pragma unroll
-        for (int r = 0; r < 4; ++r) {
-            const int output = first + r < m.outputs ? first + r : m.outputs - 1;
-            w[r] = weights + (int64)output * inputs;
-        }
-        float sum[4] = {};
-        for (int k = 0; k < inputs; k += 4) {
-            const float4 in = *reinterpret_cast<const float4*>(x + k);
-#pragma unroll
-            for (int r = 0; r < 4; ++r) {
-                const float4 four = *reinterpret_cast<const float4*>(w[r] + k);
-                sum[r] += in.x * four.x;
-                sum[r] += in.y * four.y;
-                sum[r] += in.z * four.z;
-                sum[r] += in.w * four.w;
+            for (int n = 0; n < kGroups; ++n) {
+                const float* x = s.in + (8 * n + g) * kInRow + 8 * k + t;
+                const Halves first(x[0]), second(x[4]);
+                multiply(sum[n], low, first.high, second.high);
+                multiply(sum[n], high, first.low, second.low);
+                multiply(sum[n], high, first.high, second.high);
             }
         }
 #pragma unroll
-        for (int r = 0; r < 4; ++r)
-            if (first + r < m.outputs)
-                y[(int64)story * stride + first + r] = m.bias ? sum[r] + m.bias[first + r] : sum[r];
+        for (int n = 0; n < kGroups; ++n)
+#pragma unroll
+            for (int i = 0; i < 4; ++i) {
+                const int output = tile * 16 + g + (i >= 2 ? 8 : 0), story = 8 * n + 2 * t + (i & 1);
+                if (output >= m.outputs) continue;
+                y[(int64)story * stride + output] = m.bias ? sum[n][i] + m.bias[output] : sum[n][i];
+            }
     }
 }
 

@@ -26,6 +26,22 @@ __device__ __forceinline__ void multiply(int (&d)[4], const uint32 (&a)[4], uint
         : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
+
+// d += A B for tf32 A [16 outputs][8 inputs], B [8 inputs][8 stories], as mma.m16n8k8 has them: lane 4g + t holds
+// outputs g and g + 8, inputs t and t + 4, stories 2t and 2t + 1.
+__device__ __forceinline__ void multiply(float (&d)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) {
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// The nearest number of 11 significant bits.
+__device__ __forceinline__ uint32 to_tf32(float x) {
+    uint32 bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+    return bits;
+}
 #endif
 
 constexpr uint32 kAll = 0xFFFFFFFFu;

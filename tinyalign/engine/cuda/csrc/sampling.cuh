@@ -99,27 +99,52 @@ __device__ Kept keep_likeliest(const Weights& w, const Job& job) {
     return {low, ties};
 }
 
-// Walks the tokens in groups of 32, by id: `each(first token, this lane's weight, the sums so far and with the
-// group)` until it gives false. Sums are the same in every walk.
-template <class Each>
-__device__ double walk(const Weights& w, const Kept* kept, Each&& each) {
-    double sum = 0;
-    int ties = 0;
-    for (int first = 0; first < TA_VOCAB; first += 32) {
-        const int t = first + lane_id();
-        float weight = t < TA_VOCAB ? w.at(t) : 0.0f;
+// Tokens go in groups of 32 lanes times kSteps, by id.
+constexpr int kSteps = 8, kGroup = 32 * kSteps;
+
+// The weights of a group's tokens, this lane's of every step; `ties` counts those at the key so far.
+__device__ __forceinline__ void weigh(const Weights& w, const Kept* kept, int first, int& ties,
+                                      float (&weights)[kSteps]) {
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) {
+        const int t = first + 32 * i + lane_id();
+        weights[i] = t < TA_VOCAB ? w.at(t) : 0.0f;
         if (kept) {
             const uint32 key = t < TA_VOCAB ? order_of(w.logits[t]) : 0;
             const uint32 at = __ballot_sync(kAll, key == kept->key);
             const int before = ties + __popc(at & ((1u << lane_id()) - 1));
-            if (key < kept->key || (key == kept->key && before >= kept->ties)) weight = 0;
+            if (key < kept->key || (key == kept->key && before >= kept->ties)) weights[i] = 0;
             ties += __popc(at);
         }
-        const double after = sum + warp_sum(double(weight));
-        if (!each(first, weight, sum, after)) break;
-        sum = after;
     }
-    return sum;
+}
+
+__device__ __forceinline__ double sum_of(const float (&weights)[kSteps]) {
+    double sum = 0;
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) sum += weights[i];
+    return warp_sum(sum);
+}
+
+// The token of a group whose weights, added by id to `sum`, first go beyond `reach`; or the last of any weight.
+__device__ int find_in_group(const float (&weights)[kSteps], int first, double sum, double reach) {
+    int token = first;
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) {
+        const float weight = weights[i];
+        double upto = weight;
+#pragma unroll
+        for (int step = 1; step < 32; step <<= 1) {
+            const double other = __shfl_up_sync(kAll, upto, step);
+            if (lane_id() >= step) upto += other;
+        }
+        const uint32 beyond = __ballot_sync(kAll, sum + upto > reach && weight > 0);
+        const uint32 some = __ballot_sync(kAll, weight > 0);
+        if (beyond) return first + 32 * i + __ffs(beyond) - 1;
+        if (some) token = first + 32 * i + 31 - __clz(some);
+        sum += warp_sum(double(weight));
+    }
+    return token;
 }
 
 __device__ int draw(const float* logits, const Best& best, const Job& job, double u) {
@@ -130,22 +155,22 @@ __device__ int draw(const float* logits, const Best& best, const Job& job, doubl
     Kept found;
     const Kept* kept = nullptr;
     if (job.top_k > 0 || job.top_p > 0) found = keep_likeliest(w, job), kept = &found;
-    const double total = walk(w, kept, [](int, float, double, double) { return true; });
+    float weights[kSteps];
+    double total = 0;
+    int ties = 0;
+    for (int first = 0; first < TA_VOCAB; first += kGroup) {
+        weigh(w, kept, first, ties, weights);
+        total += sum_of(weights);
+    }
+    // The same sums again, up to the group in which they go beyond: u is below 1, so there is one.
     const double reach = u * total;
-    int token = best.token;
-    walk(w, kept, [&](int first, float weight, double before, double after) {
-        if (after <= reach) return true;
-        // Inside the group: the first lane whose sum goes beyond, or the last one of any weight.
-        double sum = weight;
-#pragma unroll
-        for (int step = 1; step < 32; step <<= 1) {
-            const double other = __shfl_up_sync(kAll, sum, step);
-            if (lane_id() >= step) sum += other;
-        }
-        const uint32 beyond = __ballot_sync(kAll, before + sum > reach && weight > 0);
-        const uint32 some = __ballot_sync(kAll, weight > 0);
-        token = first + (beyond ? __ffs(beyond) - 1 : 31 - __clz(some));
-        return false;
-    });
-    return token;
+    double sum = 0;
+    ties = 0;
+    for (int first = 0; first < TA_VOCAB; first += kGroup) {
+        weigh(w, kept, first, ties, weights);
+        const double after = sum + sum_of(weights);
+        if (after > reach) return find_in_group(weights, first, sum, reach);
+        sum = after;
+    }
+    return best.token;
 }

@@ -14,7 +14,7 @@ __host__ __device__ constexpr int padded(int size, int to) { return (size + to -
 constexpr int kIn = larger(TA_D_MODEL, larger(kQ, TA_D_MLP));
 constexpr int kOut = larger(kQ + 2 * kKv, larger(2 * TA_D_MLP, TA_D_MODEL));
 // Rows of one story; the last words keep eight stories that are read at once in different banks.
-constexpr int kXRow = padded(TA_D_MODEL, 4) + 4, kInRow = padded(kIn, 4) + 4, kOutRow = padded(kOut, 4) + 4;
+constexpr int kXRow = padded(TA_D_MODEL, 4) + 4, kInRow = padded(kIn, 8) + 4, kOutRow = padded(kOut, 4) + 4;
 constexpr int kCodeRow = padded(kIn, 64) + 16;
 
 enum Kind { kFloat = 0, kOneBit = 1, kTernary = 2 };
