@@ -1,10 +1,10 @@
 """Weights in the order in which a warp's tensor-core products take them.
 
-Of trits a lane has one word a tile. A tile is 16 outputs x 32 inputs, the left factor of PTX's `mma.m16n8k32`
-(PTX ISA, "Matrix fragments for mma.m16n8k32"): lane 4g + t holds outputs g and g + 8 at inputs 4t to 4t + 3 and
-16 + 4t to 19 + 4t, in four registers of four bytes. Byte j of register i is stored at bit 8j + 2i of the lane's
-word, so that one shift and one mask give a register; of 1-bit weights two neighbouring tiles share a word, at
-bits 8j + i and 8j + 4 + i.
+Of trits a lane has one word a tile. A tile is 16 outputs x 32 inputs, the left factor of PTX's
+`mma.m16n8k32` (PTX ISA, "Matrix fragments for mma.m16n8k32"): lane 4g + t holds outputs g and g + 8 at inputs
+4t to 4t + 3 and 16 + 4t to 19 + 4t, in four registers of four bytes. Byte j of register i is stored at bit
+8j + 2i of the lane's word, so that one shift and one mask give a register; of 1-bit weights two neighbouring
+tiles share a word, at bits 8j + i and 8j + 4 + i.
 
 Of floats a tile is 16 outputs x 8 inputs, for `mma.m16n8k8` of tf32: lane 4g + t holds outputs g and g + 8 at
 input t, then both at input t + 4.
