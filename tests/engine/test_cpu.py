@@ -130,6 +130,16 @@ def test_integer_sums_are_exact(rows: int, columns: int, seed: int, size: float)
     assert torch.equal(sums, exact.int())
 
 
+def test_millions_of_codes_are_those_of_torch() -> None:
+    """A factor rounded in another way gives another code once in a million."""
+    x = torch.randn(32, 100_000, generator=torch.Generator().manual_seed(1)).view(32, 100, 1000)
+    trits = torch.ones(1, 1000, dtype=torch.int8)
+    for part in x.unbind(1):
+        codes, scales, _ = integers(trits, part)
+        assert torch.equal(codes, absmax_int8(part).values)
+        assert torch.equal(scales, absmax_int8(part).scale[:, 0])
+
+
 def test_integer_sums_at_their_largest() -> None:
     """Beyond 256 inputs an int16 partial sum that is never flushed would overflow."""
     trits = torch.ones(9, 1030, dtype=torch.int8)

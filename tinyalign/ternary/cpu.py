@@ -51,10 +51,11 @@ def matmul(
     d_in exceeds 132,104 or the bytes do not fit the shape.
     """
     values, packed = values.contiguous(), packed.contiguous()
-    sums = torch.empty(values.shape[0], shape[0], dtype=torch.float32)
+    sums = torch.empty(len(values), shape[0], dtype=torch.float32)
     sizes = _checked_sizes(values, packed, shape, packing)
-    code = _library().ta_ternary_sums(values.data_ptr(), *sizes, sums.data_ptr(), _threads(values, shape))
-    return _done(code, sums)
+    return _done(
+        _library().ta_ternary_sums(values.data_ptr(), *sizes, sums.data_ptr(), _threads(sizes)), sums
+    )
 
 
 def linear(
@@ -71,10 +72,10 @@ def linear(
     `matmul` does.
     """
     x, packed = x.contiguous(), packed.contiguous()
-    y = torch.empty(x.shape[0], shape[0], dtype=torch.float32)
-    sizes = _checked_sizes(x, packed, shape, packing)
     bias = None if bias is None else bias.contiguous()
-    more = (scale.data_ptr(), None if bias is None else bias.data_ptr(), y.data_ptr(), _threads(x, shape))
+    y = torch.empty(len(x), shape[0], dtype=torch.float32)
+    sizes = _checked_sizes(x, packed, shape, packing)
+    more = (scale.data_ptr(), None if bias is None else bias.data_ptr(), y.data_ptr(), _threads(sizes))
     return _done(_library().ta_ternary_linear(x.data_ptr(), *sizes, *more), y)
 
 
@@ -82,19 +83,20 @@ def _checked_sizes(
     values: Tensor, packed: Tensor, shape: tuple[int, int], packing: str
 ) -> tuple[int, int, int, int, int, int]:
     """Tokens, place and size of the bytes, d_out, d_in and trits a byte, as the C functions take them."""
+    (tokens, d_in), d_out = values.shape, shape[0]
     reference.check_inputs(shape[1], "C++")
     chosen = packing_named(packing)
-    expected = chosen.packed_bytes(shape[0] * shape[1])
-    if values.shape[1] != shape[1] or packed.numel() != expected:
+    found, expected = packed.numel(), chosen.packed_bytes(d_out * shape[1])
+    if d_in != shape[1] or found != expected:
         raise InputError(
-            f"{packed.numel()} packed bytes and {values.shape[1]} inputs do not fit a {packing} layer of "
+            f"{found} packed bytes and {d_in} inputs do not fit a {packing} layer of "
             f"{list(shape)}: expected {expected} bytes and {shape[1]} inputs."
         )
-    return values.shape[0], packed.data_ptr(), expected, shape[0], shape[1], chosen.per_byte
+    return tokens, packed.data_ptr(), found, d_out, d_in, chosen.per_byte
 
 
-def _threads(values: Tensor, shape: tuple[int, int]) -> int:
-    work = values.shape[0] * shape[0] * shape[1] // _FOR_A_THREAD
+def _threads(sizes: tuple[int, int, int, int, int, int]) -> int:
+    work = sizes[0] * sizes[3] * sizes[4] // _FOR_A_THREAD
     return 1 if work < 2 else min(work, torch.get_num_threads())
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import torch
 from jaxtyping import Float, Int8, Integer
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.ternary import dispatch
@@ -219,7 +220,11 @@ class TernaryLinear(nn.Linear):
         if self.activation_bits is None or self._leaf is not None:
             bias = None if self.bias is None else self.bias.to(input.dtype)
             return nn.functional.linear(self.effective_input(input), self.weight.to(input.dtype), bias)
-        return _Int8Linear.apply(input, self.packed, self.scale, self.bias, self.shape, self.packing)
+        arguments = (input, self.packed, self.scale, self.bias, self.shape, self.packing)
+        if torch.is_grad_enabled() or forward_ad.unpack_dual(input).tangent is not None:
+            return _Int8Linear.apply(*arguments)
+        # Bookkeeping for gradients would take longer than a product with few tokens.
+        return _int8_product(*arguments)
 
     def extra_repr(self) -> str:
         """Sizes, bits, packing and activation bits."""
@@ -268,6 +273,23 @@ def _dequantized(packed: Tensor, scale: Tensor, shape: tuple[int, int], packing:
     return unpack_float(packed, shape, packing) * scale
 
 
+def _int8_product(
+    x: Tensor, packed: Tensor, scale: Tensor, bias: Tensor | None, shape: tuple[int, int], packing: str
+) -> Tensor:
+    rows = x if x.dim() == 2 else x.reshape(-1, shape[1])
+    kernel = dispatch.choose(x.device.type, packing)
+    floats = x.dtype == torch.float32 and (bias is None or bias.dtype == torch.float32)
+    if kernel.linear is not None and floats:
+        y = kernel.linear(rows, packed, shape, packing, scale, bias)
+    else:
+        tokens = absmax_int8(rows)
+        y = kernel.matmul(tokens.values, packed, shape, packing).float().mul_(tokens.scale * scale)
+        if bias is not None:
+            y.add_(bias)
+        y = y.to(x.dtype)
+    return y if x.dim() == 2 else y.view(*x.shape[:-1], shape[0])
+
+
 class _Int8Linear(torch.autograd.Function):
     """The exact integer product; backward multiplies by the float weight, unpacked again."""
 
@@ -285,17 +307,7 @@ class _Int8Linear(torch.autograd.Function):
         ctx.save_for_backward(packed, scale)
         ctx.shape, ctx.packing, ctx.dtype = shape, packing, x.dtype
         ctx.bias_dtype = None if bias is None else bias.dtype
-        rows = x.reshape(-1, shape[1])
-        kernel = dispatch.choose(x.device.type, packing)
-        floats = x.dtype == torch.float32 and (bias is None or bias.dtype == torch.float32)
-        if kernel.linear is not None and floats:
-            y = kernel.linear(rows, packed, shape, packing, scale, bias)
-        else:
-            tokens = absmax_int8(rows)
-            y = kernel.matmul(tokens.values, packed, shape, packing).float().mul_(tokens.scale * scale)
-            if bias is not None:
-                y.add_(bias)
-        return y.to(x.dtype).view(*x.shape[:-1], shape[0])
+        return _int8_product(x, packed, scale, bias, shape, packing)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:

@@ -84,44 +84,84 @@ struct Chunk {
     std::vector<int32_t> sum;
 };
 
+// `used` rows of weights from row `first` on, [dword][kOutputs]; in `bad` two ones side by side are a digit 3.
+template <int kPerByte>
+void take_shifted(const Weights& w, int64_t first, int used, int64_t dwords, uint32_t* rows, uint32_t* bad) {
+    using P = Packing<kPerByte>;
+    const int64_t last = (w.inputs - (dwords - 1) * P::kBlock) * P::kBits;  // bits in a row's last dword
+    for (int o = 0; o < used; ++o) {
+        const int64_t bit = (first + o) * w.inputs * P::kBits;
+        for (int64_t d = 0; d < dwords; ++d) {
+            const int64_t at = bit + d * 32;
+            uint32_t row = uint32_t(eight_bytes(w, at >> 3) >> (at & 7));
+            if (d == dwords - 1) row &= uint32_t((uint64_t(1) << last) - 1);
+            bad[o] |= row & (row >> 1);
+            rows[d * kOutputs + o] = row;
+        }
+    }
+}
+
+// The same of rows that are whole dwords.
+inline void take_whole(const Weights& w, int64_t first, int used, int64_t dwords, uint32_t* rows, uint32_t* bad) {
+    const uint8_t* from = w.packed + first * dwords * 4;
+#if defined(__AVX512F__) && defined(__AVX512VNNI__)
+    alignas(64) int32_t at[kOutputs];
+    for (int o = 0; o < kOutputs; ++o) at[o] = int32_t((o < used ? o : used - 1) * dwords);
+    const __m512i places = _mm512_load_si512(at);
+    __m512i broken = _mm512_setzero_si512();
+    for (int64_t d = 0; d < dwords; ++d, from += 4, rows += kOutputs) {
+        const __m512i row = _mm512_i32gather_epi32(places, from, 4);
+        broken = _mm512_or_si512(broken, _mm512_and_si512(row, _mm512_srli_epi32(row, 1)));
+        _mm512_storeu_si512(rows, row);
+    }
+    _mm512_storeu_si512(bad, broken);
+#else
+    for (int o = 0; o < used; ++o)
+        for (int64_t d = 0; d < dwords; ++d) {
+            uint32_t row;
+            std::memcpy(&row, from + (o * dwords + d) * 4, 4);
+            bad[o] |= row & (row >> 1);
+            rows[d * kOutputs + o] = row;
+        }
+#endif
+}
+
 // The outputs from `begin` to `end` of a chunk; `rows` [dword][kOutputs] is filled with the weights of some.
 template <int kPerByte>
 void outputs_of(const Job& job, const Chunk<kPerByte>& chunk, int64_t begin, int64_t end, uint32_t* rows) {
     using P = Packing<kPerByte>;
     const Weights& w = job.w;
     const int64_t dwords = P::dwords(w.inputs), steps = dwords * kPerByte;
-    const int64_t last = (w.inputs - (dwords - 1) * P::kBlock) * P::kBits;  // bits in a row's last dword
     alignas(64) int32_t sums[kMostTokens * kOutputs];
     for (int64_t first = begin; first < end; first += kOutputs) {
         const int used = int(std::min<int64_t>(kOutputs, end - first));
-        bool broken[kOutputs] = {};
-        for (int o = 0; o < used; ++o) {
-            const int64_t bit = (first + o) * w.inputs * P::kBits;
-            uint32_t bad = 0;
-            for (int64_t d = 0; d < dwords; ++d) {
-                const int64_t at = bit + d * 32;
-                uint32_t row = uint32_t(eight_bytes(w, at >> 3) >> (at & 7));
-                if (d == dwords - 1) row &= uint32_t((uint64_t(1) << last) - 1);
-                bad |= row & (row >> 1);
-                rows[d * kOutputs + o] = row;
-            }
-            broken[o] = kPerByte == 4 && (bad & 0x55555555u) != 0;
-        }
+        alignas(64) float bias[kOutputs] = {}, spoil[kOutputs] = {};
+        if (job.bias != nullptr) std::memcpy(bias, job.bias + first, size_t(used) * sizeof(float));
+        uint32_t bad[kOutputs] = {};
+        if (w.inputs % P::kBlock == 0)
+            take_whole(w, first, used, dwords, rows, bad);
+        else
+            take_shifted<kPerByte>(w, first, used, dwords, rows, bad);
+        // The digit 3 is no trit: as in the reference, what is made of it is not a number.
+        for (int o = 0; o < used; ++o)
+            if (kPerByte == 4 && (bad[o] & 0x55555555u) != 0) spoil[o] = NAN;
         chunk.each([&](int64_t token, auto tokens) {
             constexpr int kTokens = decltype(tokens)::value;
             multiply<kPerByte, kTokens>(rows, chunk.x.data() + token * steps, dwords, sums);
             for (int t = 0; t < kTokens; ++t) {
-                float* y = job.y + (chunk.first + token + t) * w.outputs + first;
-                for (int o = 0; o < used; ++o) {
-                    const int32_t digits = sums[t * kOutputs + o] * (kPerByte == 4 ? 1 : 2);
-                    y[o] = float(digits - chunk.sum[token + t]);
-                }
-                // The digit 3 is no trit: as in the reference, what is made of it is not a number.
-                for (int o = 0; o < used; ++o) y[o] = broken[o] ? NAN : y[o];
-                if (job.codes != nullptr) continue;
-                for (int o = 0; o < used; ++o) y[o] *= chunk.scale[token + t];
+                alignas(64) float out[kOutputs];
+                const int32_t sum = chunk.sum[token + t];
+                for (int o = 0; o < kOutputs; ++o)
+                    out[o] = float(sums[t * kOutputs + o] * (kPerByte == 4 ? 1 : 2) - sum) + spoil[o];
+                if (job.codes == nullptr)
+                    for (int o = 0; o < kOutputs; ++o) out[o] *= chunk.scale[token + t];
                 if (job.bias != nullptr)
-                    for (int o = 0; o < used; ++o) y[o] += job.bias[first + o];
+                    for (int o = 0; o < kOutputs; ++o) out[o] += bias[o];
+                float* y = job.y + (chunk.first + token + t) * w.outputs + first;
+                if (used == kOutputs)
+                    std::memcpy(y, out, sizeof out);
+                else
+                    std::memcpy(y, out, size_t(used) * sizeof(float));
             }
         });
     }

@@ -45,7 +45,7 @@ inline void quantise(const float* x, int64_t inputs, Token& out) {
         std::memset(out.codes.data(), 0, size_t(inputs));
         return;
     }
-    const float inverse = 127.0f / largest;
+    const float inverse = 1.0f / largest * 127.0f;  // so torch computes 127.0 / largest
     for (int64_t k = 0; k < inputs; ++k) {
         // Adding 1.5 * 2^23 rounds to the nearest integer, halves to even, and leaves it in the low bits.
         const float shifted = x[k] * inverse + 12582912.0f;

@@ -29,7 +29,7 @@ inline void quantise(const float* x, int inputs, Codes& out) {
         }
     }
     for (int l = 0; l < kLanes; ++l) {
-        inverse[l] = 127.0f / largest[l];
+        inverse[l] = 1.0f / largest[l] * 127.0f;  // so torch computes 127.0 / largest
         out.scale[l] = largest[l] / 127.0f + poison[l];
     }
     alignas(64) static const float zeros[kLanes] = {};

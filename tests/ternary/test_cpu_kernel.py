@@ -15,7 +15,16 @@ from hypothesis import strategies as st
 
 from tinyalign.common import compiling
 from tinyalign.common.errors import InputError
-from tinyalign.ternary import TernaryLinear, cpu, describe, dispatch, quantize_weight, reference, using_kernel
+from tinyalign.ternary import (
+    Quantized,
+    TernaryLinear,
+    cpu,
+    describe,
+    dispatch,
+    quantize_weight,
+    reference,
+    using_kernel,
+)
 from tinyalign.ternary.packing import pack
 
 MARCHES = {"x86-64": "portable", "x86-64-v3": "avx2", "native": None}
@@ -121,6 +130,18 @@ def test_a_layer_is_bit_for_bit_the_references(packing: str) -> None:
         assert y.shape == (3, 4, layer.out_features)
         for own, other in zip(*both, strict=True):
             assert torch.equal(own.view(torch.int32), other.view(torch.int32))
+
+
+def test_millions_of_codes_are_those_of_torch() -> None:
+    """A factor rounded in another way gives another code once in a million."""
+    layer = TernaryLinear.from_quantized(
+        Quantized(torch.ones(1, 1000, dtype=torch.int8), torch.tensor(1.0), 1.58)
+    )
+    x = torch.randn(4000, 1000, generator=torch.Generator().manual_seed(1))
+    with using_kernel("reference"):
+        expected = layer(x)
+    with using_kernel("cpu"):
+        assert torch.equal(layer(x), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
