@@ -29,8 +29,8 @@ _FLAGS = ("-std=c++17", "-fPIC", "-shared", "-pthread", "-fno-math-errno", "-fno
 # With GCC as fast as -O3 on every embedded model, and built in two thirds of the time.
 _GCC_LEVEL = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic")
 _OTHER_LEVEL = ("-O3",)
-# Code for these processors has run and agreed with the reference; no other's has.
-_PROCESSORS = ("x86_64", "AMD64")
+# Code for these processors has run and agreed with the reference, Arm's under emulation; no other's has.
+_PROCESSORS = ("x86_64", "AMD64", "aarch64")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def library(sources: Sources) -> ctypes.CDLL:
 
 def supports(march: str) -> bool:
     """Whether this processor has the instructions of `native` or an x86-64 level such as `x86-64-v3`."""
-    needed = {"native": set(), "x86-64": set(), "x86-64-v3": {"avx2", "fma", "bmi2"}}
+    if march == "native" or platform.machine() == "aarch64":
+        return march == "native"
+    needed = {"x86-64": set(), "x86-64-v3": {"avx2", "fma", "bmi2"}}
     needed["x86-64-v4"] = needed["x86-64-v3"] | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
     return march in needed and needed[march] <= set(_processor().split())
 
@@ -131,13 +133,13 @@ def version_of(command: tuple[str, ...], otherwise: str) -> str:
 def _library(sources: Sources, compiler: str, march: str, folder: str) -> ctypes.CDLL:
     if platform.machine() not in _PROCESSORS:
         raise InputError(
-            f"{sources.user} has never run on a {platform.machine()} processor, only on x86_64: "
-            f"{sources.otherwise}."
+            f"{sources.user} has never run on a {platform.machine()} processor, only on x86_64 and "
+            f"(under Linux) aarch64: {sources.otherwise}."
         )
     if not supports(march):
         raise InputError(
             f"{MARCH_VARIABLE} asks for {march!r}, which is unknown or has instructions that this processor "
-            "lacks: use native, x86-64, x86-64-v3 or x86-64-v4."
+            "lacks: use native, or on x86-64 processors x86-64, x86-64-v3 or x86-64-v4."
         )
     command = _compiler(compiler, sources)
     options = (*_options(command, march, sources.otherwise), *sources.flags)
@@ -180,6 +182,9 @@ def _zig_is_there() -> bool:
 def _options(command: tuple[str, ...], march: str, otherwise: str) -> tuple[str, ...]:
     # Clang refuses one of GCC's options, and Zig, a Clang, writes names of processors with underscores.
     level = _OTHER_LEVEL if "clang" in version_of(command, otherwise).lower() else _GCC_LEVEL
+    if platform.machine() == "aarch64":
+        # There this, and with Clang not -march, takes what the processor has.
+        return (*level, *_FLAGS, f"-mcpu={march}")
     return (*level, *_FLAGS, f"-march={march.replace('-', '_') if 'ziglang' in command else march}")
 
 

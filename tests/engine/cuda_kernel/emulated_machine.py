@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any
 
 import torch
 
-from tinyalign.engine.cpu.build import cache_folder
+from tinyalign.common.compiling import cache_folder
+from tinyalign.common.files import atomic_path
 from tinyalign.engine.cuda.compiling import SOURCES
 from tinyalign.engine.cuda.layout import Shape
 
@@ -30,17 +32,13 @@ _FLAGS = (
 
 @functools.lru_cache(maxsize=32)
 def library(shape: Shape) -> Any:
-    """The kernel for a shape as a library of this machine; one for a few seconds' compiling."""
-    import hashlib
-
+    """The kernel for a shape as a library of this machine, compiled in a few seconds and kept."""
     sources = sorted([*SOURCES.iterdir(), *_HERE.iterdir()])
     digest = hashlib.sha256(repr(shape).encode() + b"".join(source.read_bytes() for source in sources))
     target = cache_folder() / f"emulated-{digest.hexdigest()[:24]}.so"
     if not target.is_file():
         target.parent.mkdir(parents=True, exist_ok=True)
         # Test processes that come to the same name at once write the same bytes.
-        from tinyalign.common.files import atomic_path
-
         with atomic_path(target) as temporary:
             macros = [f"-D{name}={value}" for name, value in shape.macros.items()]
             compiler = shutil.which("c++") or "g++"

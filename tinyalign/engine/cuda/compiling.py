@@ -11,9 +11,9 @@ from typing import Any
 
 from filelock import FileLock
 
+from tinyalign.common.compiling import CACHE_VARIABLE, cache_folder
 from tinyalign.common.errors import InputError
 from tinyalign.common.files import atomic_path
-from tinyalign.engine.cpu.build import CACHE_VARIABLE, cache_folder
 
 SOURCES = Path(__file__).resolve().parent / "csrc"
 # Tensor cores multiply int8 by mma.m16n8k32 from here on.
