@@ -193,6 +193,7 @@ register(
         priority=10,
         unavailable=gpu.unavailable_on_cuda,
         matmul=gpu.matmul,
+        linear=gpu.linear,
     )
 )
 # The same kernels as numpy, thousands of times slower than the reference: to check their arithmetic.
@@ -204,5 +205,6 @@ register(
         priority=-10,
         unavailable=gpu.unavailable_in_interpreter,
         matmul=gpu.matmul,
+        linear=gpu.linear,
     )
 )

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import triton
 from triton import knobs
@@ -14,10 +15,18 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from tinyalign.ternary.gpu import kernels
-from tinyalign.ternary.gpu.plan import plan
+from tinyalign.ternary.gpu.plan import plan, power_above
 from tinyalign.ternary.packing import PACKINGS
+from tinyalign.ternary.quantize import SMALLEST_SCALE
 
-POINTERS = {"values": "*i8", "packed": "*u8", "sums": "*i32"}
+POINTERS = {
+    "values": "*i8",
+    "packed": "*u8",
+    "out": "*fp32",
+    "scales": "*fp32",
+    "scale": "*fp32",
+    "bias": "*fp32",
+}
 INT8_PRODUCT = re.compile(r"(wgmma\.mma_async|tcgen05\.mma|mma\.sync)\S*?(?:s8\.s8|kind::i8)")
 
 
@@ -46,7 +55,7 @@ class Compiled:
 
 
 def compiled(capability: int, tokens: int, d_out: int, d_in: int, packing: str) -> Compiled:
-    """The kernel of the plan for this shape, compiled for sm_`capability`."""
+    """The kernel of the plan for this shape, with scales and bias, compiled for sm_`capability`."""
     chosen = PACKINGS[packing]
     whole_bytes = chosen.base != 3 and d_in % chosen.per_byte == 0
     steps = plan(tokens, d_out, d_in, whole_bytes)
@@ -58,18 +67,42 @@ def compiled(capability: int, tokens: int, d_out: int, d_in: int, packing: str) 
         "BLOCK_OUT": steps.block_out,
         "BLOCK_IN": steps.block_in,
         "SPLIT": steps.splits > 1,
+        "SCALED": steps.splits == 1,
+        "BIASED": steps.splits == 1,
     }
     if steps.kernel == "tiled":
         constants["BLOCK_TOKENS"] = steps.block_tokens
     names = kernel.arg_names
-    signature = {name: "constexpr" if name in constants else POINTERS.get(name, "i32") for name in names}
+    pointers = POINTERS if steps.splits == 1 else {**POINTERS, "out": "*i32"}
+    signature = {name: "constexpr" if name in constants else pointers.get(name, "i32") for name in names}
     # What a launch finds divisible by 16 is compiled in.
     sizes = {"d_out": d_out, "d_in": d_in, "split_in": steps.split_in}
     divisible = [*POINTERS, *(name for name, size in sizes.items() if size % 16 == 0)]
     attributes = {(names.index(name),): [["tt.divisibility", 16]] for name in divisible}
+    return _compiled(kernel, capability, signature, constants, attributes, steps.warps, steps.stages)
+
+
+def compiled_quantizer(capability: int, d_in: int) -> Compiled:
+    """The kernel that makes int8 of floats, compiled for sm_`capability`."""
+    signature = {"x": "*fp32", "values": "*i8", "largest": "*fp32", "d_in": "i32"}
+    attributes = {(place,): [["tt.divisibility", 16]] for place in range(4 if d_in % 16 == 0 else 3)}
+    constants = {"smallest": SMALLEST_SCALE, "BLOCK": min(1024, max(32, power_above(d_in)))}
+    signature |= dict.fromkeys(constants, "constexpr")
+    return _compiled(kernels.quantized, capability, signature, constants, attributes, 4, 3)
+
+
+def _compiled(
+    kernel: Any,
+    capability: int,
+    signature: dict[str, str],
+    constants: dict[str, Any],
+    attributes: dict[tuple[int], list[list[Any]]],
+    warps: int,
+    stages: int,
+) -> Compiled:
     made = triton.compile(
         ASTSource(kernel, signature, constexprs=constants, attrs=attributes),
         target=GPUTarget("cuda", capability, 32),
-        options={"num_warps": steps.warps, "num_stages": steps.stages, "enable_fp_fusion": False},
+        options={"num_warps": warps, "num_stages": stages, "enable_fp_fusion": False},
     )
     return Compiled(made.asm["cubin"], made.asm["ptx"], made.metadata.shared)

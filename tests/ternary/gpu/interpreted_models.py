@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,8 +15,10 @@ KERNEL = "triton-interpreter"
 
 
 def test_the_embedded_models_logits_equal_the_references() -> None:
-    network = tinyalign.load("ternary", device="cpu").network
-    assert len(ternary_layers(network)) == 28
+    network: Any = tinyalign.load("ternary", device="cpu").network
+    # Two of its four blocks: the interpreter takes seconds for each.
+    network.model.layers = network.model.layers[:2]
+    assert len(ternary_layers(network)) == 14
     ids = torch.arange(5, 22).view(1, -1)
     with torch.no_grad():
         expected = network(ids).logits

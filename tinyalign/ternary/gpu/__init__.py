@@ -6,12 +6,12 @@ Triton's interpreter (TRITON_INTERPRET=1, on the CPU) they run only when forced,
 
 from __future__ import annotations
 
-from jaxtyping import Int8, Int32, UInt8
+from jaxtyping import Float32, Int8, Int32, UInt8
 from torch import Tensor
 
 from tinyalign.ternary.gpu.availability import check, unavailable_in_interpreter, unavailable_on_cuda
 
-__all__ = ["check", "matmul", "unavailable_in_interpreter", "unavailable_on_cuda"]
+__all__ = ["check", "linear", "matmul", "unavailable_in_interpreter", "unavailable_on_cuda"]
 
 
 def matmul(
@@ -21,3 +21,17 @@ def matmul(
     from tinyalign.ternary.gpu import launch
 
     return launch.matmul(values, packed, shape, packing)
+
+
+def linear(
+    x: Float32[Tensor, "tokens d_in"],
+    packed: UInt8[Tensor, " bytes"],
+    shape: tuple[int, int],
+    packing: str,
+    scale: Float32[Tensor, ""],
+    bias: Float32[Tensor, " d_out"] | None,
+) -> Float32[Tensor, "tokens d_out"]:
+    """`launch.linear`, which imports Triton."""
+    from tinyalign.ternary.gpu import launch
+
+    return launch.linear(x, packed, shape, packing, scale, bias)

@@ -1,7 +1,9 @@
-"""The Triton kernels: int8 activations by packed trits, exact int32 sums. Importing this imports Triton.
+"""The Triton kernels: floats to int8, and int8 by packed trits to exact int32. Importing this imports Triton.
 
 Trits are unpacked in registers. Sums are integers, and integers add up the same in any order: neither the
-tiling nor the atomic additions of a split can change a result.
+tiling nor the atomic additions of a split can change a result. What is done in floats has torch's operations
+in torch's order, so torch's bits, as long as the compiler contracts no product and sum
+(`enable_fp_fusion=False`).
 
 `no_type_check` keeps checkers of jaxtyping's import hook off these functions: Triton compiles their source.
 """
@@ -67,7 +69,10 @@ def _trits(
 def tiled(
     values,
     packed,
-    sums,
+    out,
+    scales,
+    scale,
+    bias,
     tokens,
     d_out,
     d_in,
@@ -80,12 +85,15 @@ def tiled(
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
     SPLIT: tl.constexpr,
+    SCALED: tl.constexpr,
+    BIASED: tl.constexpr,
 ):
-    """`sums[t, o] = sum_i values[t, i] * trit[o, i]`, a tile of BLOCK_OUT x BLOCK_TOKENS a program.
+    """`out[t, o] = sum_i values[t, i] * trit[o, i]`, a tile of BLOCK_OUT x BLOCK_TOKENS a program.
 
     Grid: (tiles, outputs the fastest; splits of `split_in` inputs each). With SPLIT the programs of a tile
-    add to `sums`, which must be zeros. The trits are the left factor: tensor cores read that one from
-    registers, and few tokens fill the narrow side of their tile.
+    add to `out`, which must be zeros. With SCALED (never both) `out` is float32: the sums times
+    `scales[t] * scale[0]`, plus `bias[o]` with BIASED. The trits are the left factor: tensor cores read that
+    one from registers, and few tokens fill the narrow side of their tile.
     """
     tile = tl.program_id(0)
     rows = (tile % out_blocks) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
@@ -101,9 +109,15 @@ def tiled(
         inside = (columns[None, :] < tokens) & (inputs[:, None] < d_in)
         block = tl.load(sources + inputs[:, None], mask=inside, other=0)
         total = tl.dot(trits, block, total, out_dtype=tl.int32)
-    targets = sums + columns[None, :].to(tl.int64) * d_out + rows[:, None]
+    targets = out + columns[None, :].to(tl.int64) * d_out + rows[:, None]
     inside = (columns[None, :] < tokens) & (rows[:, None] < d_out)
-    if SPLIT:
+    if SCALED:
+        factors = tl.load(scales + columns, mask=columns < tokens, other=0.0) * tl.load(scale)
+        y = total.to(tl.float32) * factors[None, :]
+        if BIASED:
+            y += tl.load(bias + rows, mask=rows < d_out, other=0.0)[:, None]
+        tl.store(targets, y, mask=inside)
+    elif SPLIT:
         tl.atomic_add(targets, total, mask=inside, sem="relaxed")
     else:
         tl.store(targets, total, mask=inside)
@@ -114,7 +128,10 @@ def tiled(
 def gemv(
     values,
     packed,
-    sums,
+    out,
+    scales,
+    scale,
+    bias,
     d_out,
     d_in,
     split_in,
@@ -124,11 +141,12 @@ def gemv(
     BLOCK_OUT: tl.constexpr,
     BLOCK_IN: tl.constexpr,
     SPLIT: tl.constexpr,
+    SCALED: tl.constexpr,
+    BIASED: tl.constexpr,
 ):
-    """The same sums, BLOCK_OUT outputs of one token a program, without tensor cores.
+    """The same as `tiled`, BLOCK_OUT outputs of one token a program, without tensor cores.
 
-    Grid: (blocks of outputs; splits of `split_in` inputs each; tokens). With SPLIT the programs of a block
-    add to `sums`, which must be zeros.
+    Grid: (blocks of outputs; splits of `split_in` inputs each; tokens).
     """
     token = tl.program_id(2).to(tl.int64)
     rows = tl.program_id(0) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
@@ -141,8 +159,39 @@ def gemv(
         block = tl.load(values + token * d_in + inputs, mask=inputs < d_in, other=0)
         products += trits.to(tl.int32) * block.to(tl.int32)[None, :]
     total = tl.sum(products, axis=1)
-    targets = sums + token * d_out + rows
-    if SPLIT:
+    targets = out + token * d_out + rows
+    if SCALED:
+        y = total.to(tl.float32) * (tl.load(scales + token) * tl.load(scale))
+        if BIASED:
+            y += tl.load(bias + rows, mask=rows < d_out, other=0.0)
+        tl.store(targets, y, mask=rows < d_out)
+    elif SPLIT:
         tl.atomic_add(targets, total, mask=rows < d_out, sem="relaxed")
     else:
         tl.store(targets, total, mask=rows < d_out)
+
+
+@triton.jit
+@no_type_check
+def quantized(x, values, largest, d_in, smallest: tl.constexpr, BLOCK: tl.constexpr):
+    """`absmax_int8` without its scales: `values` int8 and `largest` float32, a row of `x` a program."""
+    row = tl.program_id(0).to(tl.int64)
+    highest = tl.zeros((BLOCK,), dtype=tl.float32)
+    damaged = tl.zeros((BLOCK,), dtype=tl.int32)
+    for first in range(0, d_in, BLOCK):
+        columns = first + tl.arange(0, BLOCK)
+        numbers = tl.load(x + row * d_in + columns, mask=columns < d_in, other=0.0).to(tl.float32)
+        highest = tl.maximum(highest, tl.abs(numbers))
+        # A maximum may pass over NaN, which must spoil its token.
+        damaged += (numbers != numbers).to(tl.int32)
+    most = tl.maximum(tl.max(highest, axis=0), smallest)
+    most = tl.where(tl.sum(damaged, axis=0) > 0, float("nan"), most)
+    tl.store(largest + row, most)
+    factor = tl.div_rn(1.0, most) * 127.0
+    for first in range(0, d_in, BLOCK):
+        columns = first + tl.arange(0, BLOCK)
+        numbers = tl.load(x + row * d_in + columns, mask=columns < d_in, other=0.0).to(tl.float32)
+        # Beyond 1.5 * 2^23 float32 holds no fractions: adding it rounds half to even.
+        rounded = (numbers * factor + 12582912.0) - 12582912.0
+        rounded = tl.where(rounded == rounded, rounded, 0.0)
+        tl.store(values + row * d_in + columns, rounded.to(tl.int8), mask=columns < d_in)

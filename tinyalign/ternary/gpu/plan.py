@@ -26,7 +26,7 @@ LARGE_PRODUCT = 2**22
 class Plan:
     """A kernel and its tile: tokens, outputs and inputs a step; `splits` programs share the inputs.
 
-    `split_in` inputs go to each split, a multiple of `block_in`.
+    `split_in` inputs go to each split. With `whole_bytes` every row of trits ends with a byte.
     """
 
     kernel: Literal["gemv", "tiled"]
@@ -37,6 +37,7 @@ class Plan:
     split_in: int
     warps: int
     stages: int
+    whole_bytes: bool
 
 
 @functools.lru_cache(maxsize=4096)
@@ -51,27 +52,22 @@ def plan(tokens: int, d_out: int, d_in: int, whole_bytes: bool) -> Plan:
             f"{LARGEST_MATRIX} weights that the Triton kernels index: split the layer."
         )
     if tokens <= GEMV_TOKENS:
-        return _split("gemv", (1, 8, min(512, max(32, _power_above(d_in)))), d_in, share=1024, most=16)
-    if tokens <= SMALL_BATCH:
-        return _split("tiled", (16, 32, 64), d_in, share=512, most=8)
+        tile, share, most = (1, 8, min(512, max(32, power_above(d_in)))), 1024, 16
+    elif tokens <= SMALL_BATCH:
+        tile, share, most = (16, 32, 64), 512, 8
     # Trits that each look for their own byte take registers: large tiles would spill them.
-    if whole_bytes and tokens * d_out >= LARGE_PRODUCT:
-        return Plan("tiled", 128, 128, 64, splits=1, split_in=d_in, warps=8, stages=3)
-    block_tokens = 32 if tokens <= 128 else 64
-    return Plan("tiled", block_tokens, 64, 64, splits=1, split_in=d_in, warps=4, stages=3)
-
-
-def _split(
-    kernel: Literal["gemv", "tiled"], tile: tuple[int, int, int], d_in: int, *, share: int, most: int
-) -> Plan:
-    """About `share` inputs to a split, at most `most` splits."""
+    elif whole_bytes and tokens * d_out >= LARGE_PRODUCT:
+        return Plan("tiled", 128, 128, 64, 1, d_in, warps=8, stages=3, whole_bytes=True)
+    else:
+        tile, share, most = (32 if tokens <= 128 else 64, 64, 64), d_in, 1
+    # About `share` inputs to a split, and at most `most` splits.
     steps = -(-d_in // tile[2])
-    splits = min(most, -(-d_in // share))
-    steps_each = -(-steps // splits)
-    return Plan(
-        kernel, *tile, splits=-(-steps // steps_each), split_in=steps_each * tile[2], warps=4, stages=3
-    )
+    steps_each = -(-steps // min(most, -(-d_in // share)))
+    splits = -(-steps // steps_each)
+    kernel = "gemv" if tokens <= GEMV_TOKENS else "tiled"
+    return Plan(kernel, *tile, splits, steps_each * tile[2], warps=4, stages=3, whole_bytes=whole_bytes)
 
 
-def _power_above(number: int) -> int:
+def power_above(number: int) -> int:
+    """The least power of two that is not below `number`."""
     return 1 << (number - 1).bit_length()
