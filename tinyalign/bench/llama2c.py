@@ -50,11 +50,17 @@ def _missing(model: StoryModel) -> str | None:
 
 @contextmanager
 def _prepared(setting: Setting, stories: int, *, flags: tuple[str, ...]) -> Iterator[Run]:
-    """Stories one after the other: llama2.c has no batches. Loading the file, mapped, is part of a run."""
+    """Stories one after the other: llama2.c has no batches. Loading the file, mapped, is part of a run.
+
+    On several threads it is compiled with OpenMP, as its README says.
+    """
     from tinyalign.models import llama2c
     from tinyalign.models.tokenizers import to_pieces, write_bin
 
-    lib = ctypes.CDLL(str(compiled(Path(os.environ[VARIABLE]), (*flags, *_LIBRARY), compiler="cc")))
+    more = ("-fopenmp",) if setting.threads > 1 else ()
+    lib = ctypes.CDLL(str(compiled(Path(os.environ[VARIABLE]), (*flags, *more, *_LIBRARY), compiler="cc")))
+    if more:
+        lib.omp_set_num_threads(setting.threads)
     assert setting.model.tokenizer is not None
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, tokenizer = Path(folder) / "model.bin", Path(folder) / "tokenizer.bin"
@@ -112,7 +118,15 @@ def _captured(folder: Path) -> Iterator[_Written]:
 
 
 PEERS = (
-    Peer("llama2c", "llama2.c -O3", (8,), partial(_prepared, flags=_PLAIN), _missing, as_text=True),
+    Peer(
+        "llama2c",
+        "llama2.c -O3",
+        (8,),
+        partial(_prepared, flags=_PLAIN),
+        _missing,
+        as_text=True,
+        threads=True,
+    ),
     Peer(
         "llama2c-fast",
         "llama2.c -O3 -ffast-math -march=native",
@@ -120,5 +134,6 @@ PEERS = (
         partial(_prepared, flags=_FAST),
         _missing,
         as_text=True,
+        threads=True,
     ),
 )

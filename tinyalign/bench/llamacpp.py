@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tinyalign.bench.gguf_file import write_gguf
+from tinyalign.bench.gguf_file import Stored, remark, unsuited, write_gguf
 from tinyalign.bench.peers import Output, Peer, Run, Setting
 from tinyalign.common.errors import CheckpointError
 from tinyalign.models import StoryModel
@@ -20,25 +24,67 @@ from tinyalign.models import StoryModel
 _F32 = 0  # GGML_TYPE_F32: keys and values as exact as the other contestants'
 
 
-def _missing(model: StoryModel) -> str | None:
+def _missing(model: StoryModel, *, stored: Stored) -> str | None:
     for package in ("llama_cpp", "gguf"):
         if importlib.util.find_spec(package) is None:
             return f"the package {package} is not installed"
-    if model.config.architecture != "LlamaForCausalLM" or model.bits < 16:
-        return "float weights of Llama models are compared"
-    return None
+    return unsuited(model, stored)
+
+
+@functools.cache
+def _quiet() -> Any:
+    """A log callback that says nothing, kept for good: llama.cpp holds its address."""
+    return importlib.import_module("llama_cpp").llama_log_callback(lambda *_: None)
+
+
+# Decodes one token of 32 sequences with llama.cpp's own choice of buffers.
+_TRIAL = """
+import sys
+import llama_cpp as lib
+model = lib.llama_model_load_from_file(sys.argv[1].encode(), lib.llama_model_default_params())
+options = lib.llama_context_default_params()
+options.n_ctx, options.n_seq_max, options.n_threads = 32 * 256, 32, 1
+context = lib.llama_init_from_model(model, options)
+batch = lib.llama_batch_init(32, 0, 1)
+batch.n_tokens = 32
+for row in range(32):
+    batch.token[row], batch.pos[row], batch.n_seq_id[row], batch.logits[row] = 1, 0, 1, 1
+    batch.seq_id[row][0] = row
+sys.exit(lib.llama_decode(context, batch))
+"""
+_survived: dict[tuple[str, str], bool] = {}
+
+
+def _survives(model: StoryModel, stored: Stored, file: Path) -> bool:
+    """Whether llama.cpp decodes the file with weights in buffers for special instructions.
+
+    Tried in a process of its own: some builds end in an illegal instruction (AMX tiles) with them.
+    """
+    key = (model.sha256, stored)
+    if key not in _survived:
+        command = [sys.executable, "-c", _TRIAL, str(file)]
+        _survived[key] = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    return _survived[key]
+
+
+def _remark(model: StoryModel, *, stored: Stored) -> str | None:
+    plain = None
+    if not _survived.get((model.sha256, stored), True):
+        plain = "without its buffers for special instructions, with which it crashed here"
+    return "; ".join(filter(None, (remark(model, stored), plain))) or None
 
 
 @contextmanager
-def _prepared(setting: Setting, stories: int) -> Iterator[Run]:
+def _prepared(setting: Setting, stories: int, *, stored: Stored) -> Iterator[Run]:
     lib: Any = importlib.import_module("llama_cpp")
     length = len(setting.ids) + setting.tokens
-    quiet = lib.llama_log_callback(lambda *_: None)
-    lib.llama_log_set(quiet, None)
+    lib.llama_log_set(_quiet(), None)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.gguf"
-        write_gguf(setting.model, file)
-        model = lib.llama_model_load_from_file(str(file).encode(), lib.llama_model_default_params())
+        write_gguf(setting.model, file, stored)
+        parameters = lib.llama_model_default_params()
+        parameters.use_extra_bufts = _survives(setting.model, stored, file)
+        model = lib.llama_model_load_from_file(str(file).encode(), parameters)
         if not model:
             raise CheckpointError("llama.cpp refused the GGUF file that was written for it.")
         options = lib.llama_context_default_params()
@@ -89,4 +135,40 @@ def _runner(lib: Any, context: Any, batch: Any, setting: Setting, stories: int) 
     return run
 
 
-PEERS = (Peer("llamacpp", "llama.cpp F32", (16, 64, 128), _prepared, _missing),)
+_BATCHES = (16, 32, 64, 128, 256)
+# Weights of 8 bits and activations of 8 bits in blocks move choices by less than this many nats.
+_QUANTISED = 1.0
+
+PEERS = (
+    Peer(
+        "llamacpp",
+        "llama.cpp F32",
+        _BATCHES,
+        partial(_prepared, stored="F32"),
+        partial(_missing, stored="F32"),
+        threads=True,
+        remark=partial(_remark, stored="F32"),
+    ),
+    Peer(
+        "llamacpp-q8",
+        "llama.cpp Q8_0",
+        _BATCHES,
+        partial(_prepared, stored="Q8_0"),
+        partial(_missing, stored="Q8_0"),
+        threads=True,
+        remark=partial(_remark, stored="Q8_0"),
+        near=_QUANTISED,
+        integers=True,
+    ),
+    Peer(
+        "llamacpp-tq2",
+        "llama.cpp TQ2_0",
+        _BATCHES,
+        partial(_prepared, stored="TQ2_0"),
+        partial(_missing, stored="TQ2_0"),
+        threads=True,
+        remark=partial(_remark, stored="TQ2_0"),
+        near=_QUANTISED,
+        integers=True,
+    ),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,15 @@ import numpy as np
 
 from tinyalign.common.errors import unknown_name
 from tinyalign.models import StoryModel
+
+_ALWAYS = (
+    "tinyalign",
+    "tinyalign-int8-cache",
+    "tinyalign-static",
+    "tinyalign-cuda",
+    "tinyalign-cuda-int8-cache",
+    "hf-generate",
+)
 
 
 @dataclass(frozen=True)
@@ -29,16 +38,31 @@ class Output:
     """Where a contestant puts what it made: new tokens [stories, tokens], or the texts of whole stories.
 
     Before every run it is filled with what no contestant makes, so that one that does nothing is seen.
+    Rows that a contestant makes anew are handed over with `give`, and copied when the clock stands.
     """
 
     tokens: np.ndarray
     texts: list[str] | None = None
+    _given: Sequence[Any] | np.ndarray | None = None
 
     def spoil(self) -> None:
         """Fill with token -1, or no texts."""
         self.tokens.fill(-1)
+        self._given = None
         if self.texts is not None:
             self.texts = []
+
+    def give(self, rows: Sequence[Any] | np.ndarray) -> None:
+        """The new tokens of every story; what is missing of a row stays -1."""
+        self._given = rows
+
+    def collect(self) -> np.ndarray:
+        """The tokens, with what was given copied in."""
+        given = () if self._given is None else self._given
+        for row, new in zip(self.tokens, given, strict=False):
+            row[: len(new)] = new[: len(row)]
+        self._given = None
+        return self.tokens
 
 
 Run = Callable[[Output], None]
@@ -52,11 +76,18 @@ class Peer:
 
     Attributes:
         key: what `--peers` calls it; `name` stands in tables.
-        batches: how many stories side by side to try; the fastest is the one that counts.
+        batches: how many stories side by side to try, ascending; the fastest is the one that counts.
         prepare: sets it up for a setting and a batch.
         missing: why it cannot take part with a model here, or None.
         as_text: it gives texts, not tokens.
         threads: it can use more than one thread.
+        devices: the types of device it runs on.
+        near: None where it computes the same function as the reference; otherwise how many nats its
+            choices may fall short of the likeliest token (see `tinyalign.bench.judging`).
+        function: the model whose function it computes, where that is another one.
+        integers: it multiplies 8-bit integers, whose peak is another than that of floats.
+        own: it is ours, so that a wrong output stops the benchmark.
+        remark: what a reader must know about it with a model, or None.
     """
 
     key: str
@@ -66,6 +97,12 @@ class Peer:
     missing: Callable[[StoryModel], str | None]
     as_text: bool = False
     threads: bool = False
+    devices: tuple[str, ...] = ("cpu",)
+    near: float | None = None
+    function: Callable[[StoryModel], StoryModel] | None = None
+    integers: bool = False
+    own: bool = False
+    remark: Callable[[StoryModel], str | None] = lambda _: None
 
     def output(self, stories: int, tokens: int) -> Output:
         """An empty output of the kind that this peer fills."""
@@ -82,8 +119,8 @@ def all_peers() -> dict[str, Peer]:
     return {peer.key: peer for peer in found}
 
 
-def chosen_peers(names: list[str]) -> list[Peer]:
-    """The peers of these keys (`all` for every one), ourselves and Hugging Face always among them.
+def chosen_peers(names: list[str], device: str = "cpu") -> list[Peer]:
+    """The peers of these keys (`all` for every one) that run on `device`; ourselves and Hugging Face always.
 
     Raises `UnknownNameError` for a key that no peer has.
     """
@@ -91,12 +128,14 @@ def chosen_peers(names: list[str]) -> list[Peer]:
     for name in names:
         if name != "all" and name not in known:
             raise unknown_name("peer", name, [*known, "all"])
-    always = ("tinyalign", "hf-generate")
-    return [peer for key, peer in known.items() if "all" in names or key in names or key in always]
+    wanted = {*names, *_ALWAYS}
+    return [
+        peer for key, peer in known.items() if device in peer.devices and ("all" in wanted or key in wanted)
+    ]
 
 
 def repeated(setting: Setting, stories: int) -> Any:
-    """The prompt's ids as a torch tensor [stories, pos]."""
+    """The prompt's ids as a torch tensor [stories, pos] on the model's device."""
     import torch
 
-    return torch.tensor([setting.ids] * stories)
+    return torch.tensor([setting.ids] * stories, device=setting.model.device)

@@ -1,106 +1,200 @@
-"""The whole benchmark: peaks, layers, decoding, profile, and the machine they were measured on."""
+"""The whole benchmark: peaks, layers, decoding, scoring, profile, and the machine they were measured on."""
 
 from __future__ import annotations
 
 import os
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from tinyalign.bench.caches import MeasuredCost, measured_cost
 from tinyalign.bench.decode import DecodeResult, bench_decode
-from tinyalign.bench.linear import ROWS, SIZES, LinearResult, bench_linear
-from tinyalign.bench.peaks import measure_peaks
+from tinyalign.bench.device_peaks import DevicePeaks, measure_device_peaks
+from tinyalign.bench.linear import CUDA_ROWS, ROWS, SIZES, LinearResult, bench_linear
+from tinyalign.bench.peaks import Peaks, measure_peaks
 from tinyalign.bench.peers import chosen_peers
 from tinyalign.bench.profile import Profile, profile_decode
-from tinyalign.bench.shapes import NEO_1M, random_neo
+from tinyalign.bench.scoring import ScoreResult, bench_score
+from tinyalign.bench.shapes import NEO_1M, TERNARY_1M, loaded
 from tinyalign.common.doctor import examine
 from tinyalign.common.errors import InputError, unknown_name
-from tinyalign.models import StoryModel, load
-from tinyalign.models.catalogue import embedded_names, shared_model
+from tinyalign.models import StoryModel
+from tinyalign.models.catalogue import shared_model
 
-PARTS = ("linear", "decode", "profile")
+PARTS = ("linear", "decode", "score", "profile")
 
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
 
-def run_bench(
-    models: list[str],
-    peers: list[str],
-    *,
-    device: str = "cpu",
-    tokens: int = 128,
-    rounds: int = 5,
-    threads: int = 1,
-    most_stories: int | None = None,
-    only: Sequence[str] = PARTS,
-    quick: bool = False,
-    progress: Progress | None = None,
-) -> tuple[dict[str, Any], list[LinearResult], list[DecodeResult]]:
-    """(figures as a JSON-able dict, layers, decoding) of `models`, by default those that are here.
+@dataclass(frozen=True)
+class Plan:
+    """What to run: `only` of `PARTS`; the other fields as in `bench_decode` and the other parts.
 
-    A model may also be `random-neo-1M`, random weights of a published shape. `only` says which of `PARTS`
-    to run; `quick` takes small batches, one layer size and no profile. Raises `InputError` for arguments out
-    of range or a device that cannot be measured, and what the contests raise.
+    `quick` takes small batches, one layer size and no profile. Raises `InputError` for values out of range,
+    unknown devices or one that is not there, `UnknownNameError` for an unknown part or peer.
     """
-    if device not in ("cpu", "cuda"):
-        raise InputError(f"Device {device!r} is unknown: expected cpu or cuda.")
-    if device == "cuda":
-        raise InputError("The decoding benchmark has no CUDA contestants yet: use --device cpu.")
-    if tokens < 1 or threads < 1 or rounds < 3:
-        raise InputError(f"tokens {tokens}, threads {threads}, rounds {rounds}: expected 1, 1 and 3 or more.")
-    for part in only:
-        if part not in PARTS:
-            raise unknown_name("part of the benchmark", part, list(PARTS))
-    if most_stories is not None and most_stories < 1:
-        raise InputError(f"At most {most_stories} stories side by side: expected 1 or more.")
-    chosen_peers(peers)
+
+    models: tuple[str, ...] = ()
+    peers: tuple[str, ...] = ()
+    device: str = "cpu"
+    tokens: int = 128
+    rounds: int = 5
+    threads: int = 1
+    most_stories: int | None = None
+    longest: float = 15.0
+    only: Sequence[str] = PARTS
+    quick: bool = False
+
+    def __post_init__(self) -> None:
+        if self.device not in ("cpu", "cuda"):
+            raise InputError(f"Device {self.device!r} is unknown: expected cpu or cuda.")
+        if self.tokens < 1 or self.threads < 1 or self.rounds < 3:
+            raise InputError(
+                f"tokens {self.tokens}, threads {self.threads}, rounds {self.rounds}: expected 1, 1 and 3 or "
+                "more."
+            )
+        for part in self.only:
+            if part not in PARTS:
+                raise unknown_name("part of the benchmark", part, list(PARTS))
+        if self.most_stories is not None and self.most_stories < 1:
+            raise InputError(f"At most {self.most_stories} stories side by side: expected 1 or more.")
+        if not self.longest > 0:
+            raise InputError(f"Runs of at most {self.longest} seconds: expected more than 0.")
+        chosen_peers(list(self.peers), self.device)
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise InputError("No CUDA device is visible here: use --device cpu.")
+
+    @property
+    def names(self) -> list[str]:
+        """The models, by default those that are here."""
+        here = ["stories260K"] if shared_model("stories260K") else []
+        return list(self.models) or [*here, "ternary", TERNARY_1M, NEO_1M]
+
+    @property
+    def threads_to_try(self) -> list[int]:
+        """One, and all; on a GPU one."""
+        return [1] if self.device == "cuda" else sorted({1, self.threads})
+
+
+@dataclass(frozen=True)
+class BenchResult:
+    """All that was measured; `absent` says which models could not take part in which part, and why."""
+
+    machine: dict[str, Any]
+    peaks: Peaks | DevicePeaks
+    linear: list[LinearResult] = field(default_factory=list)
+    decode: list[DecodeResult] = field(default_factory=list)
+    score: list[ScoreResult] = field(default_factory=list)
+    profile: list[Profile] = field(default_factory=list)
+    absent: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as a JSON-able dict."""
+        parts = {"linear": self.linear, "decode": self.decode, "score": self.score, "profile": self.profile}
+        return {
+            "machine": self.machine,
+            "peaks": self.peaks.to_json(),
+            **{name: [result.to_json() for result in results] for name, results in parts.items()},
+            "absent": self.absent,
+        }
+
+
+def run_bench(plan: Plan, *, progress: Progress | None = None) -> BenchResult:
+    """Run the plan; raises what the contests raise."""
     show = progress or (lambda items, total, what: iter(items))
     torch.set_num_threads(1)
-    peaks = measure_peaks()
-    cases = [(rows, d_in, d_out) for d_in, d_out in SIZES for rows in ROWS][: 1 if quick else None]
-    if "linear" not in only:
-        cases = []
-    layers = (bench_linear(*case, rounds=rounds, peers=bool(peers)) for case in cases)
-    linear: list[LinearResult] = list(show(layers, len(cases), "linear layers"))
-    names = models or [*embedded_names(), *(["stories260K"] if shared_model("stories260K") else []), NEO_1M]
-    loaded = {name: random_neo() if name == NEO_1M else load(name, device="cpu") for name in names}
-    contests = [(name, count) for name in names for count in sorted({1, threads})]
-    if "decode" not in only:
-        contests = []
+    tries = 1 if plan.quick else 5
+    peaks = (
+        measure_peaks(tries=tries) if plan.device == "cpu" else measure_device_peaks(plan.device, tries=tries)
+    )
+    models = [loaded(name, plan.device) for name in plan.names]
+    result = BenchResult(_machine(), peaks)
+    jobs = [*_linear(plan, result), *_decode(plan, result, models), *_score(plan, result, models)]
+    jobs += _profile(plan, result, models)
+    for job in show(jobs, len(jobs), "benchmark"):
+        job()
+    return result
 
-    def decode_one(name: str, count: int) -> DecodeResult:
-        return bench_decode(
-            loaded[name],
-            peers=peers,
-            tokens=tokens,
-            rounds=rounds,
-            threads=count,
-            most_stories=8 if quick else most_stories,
-            peaks=peaks if count == 1 else None,
+
+Job = Callable[[], None]
+
+
+def _linear(plan: Plan, result: BenchResult) -> Iterator[Job]:
+    rows = CUDA_ROWS if plan.device == "cuda" else ROWS
+    cases = [(count, *size) for size in SIZES for count in rows]
+    for case in cases[: 1 if plan.quick else None] if "linear" in plan.only else ():
+        yield lambda case=case: result.linear.append(
+            bench_linear(*case, rounds=plan.rounds, peers=bool(plan.peers), device=plan.device)
         )
 
-    decode: list[DecodeResult] = list(show((decode_one(*one) for one in contests), len(contests), "decoding"))
-    profiled = (
-        [] if quick or "profile" not in only else [one for one in loaded.values() if _can_be_profiled(one)]
-    )
-    profiles: list[Profile] = list(
-        show((profile_decode(one, tokens=tokens, peaks=peaks) for one in profiled), len(profiled), "profile")
-    )
-    figures: dict[str, Any] = {
-        "machine": {
-            **examine().facts,
-            "processor": _processor(),
-            "load average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        },
-        "peaks": peaks.to_json(),
-        "linear": [result.to_json() for result in linear],
-        "decode": [result.to_json() for result in decode],
-        "profile": [profile.to_json() for profile in profiles],
+
+def _decode(plan: Plan, result: BenchResult, models: list[StoryModel]) -> Iterator[Job]:
+    def one(model: StoryModel, threads: int) -> None:
+        result.decode.append(
+            bench_decode(
+                model,
+                peers=list(plan.peers),
+                tokens=plan.tokens,
+                rounds=plan.rounds,
+                threads=threads,
+                most_stories=8 if plan.quick else plan.most_stories,
+                peaks=result.peaks,
+                longest=plan.longest,
+                cache_cost=_cost(plan, model),
+            )
+        )
+
+    if "decode" in plan.only:
+        for model in models:
+            for threads in plan.threads_to_try:
+                yield lambda model=model, threads=threads: one(model, threads)
+
+
+def _cost(plan: Plan, model: StoryModel) -> MeasuredCost | None:
+    """None where the decoder with the int8 cache doesn't take part."""
+    if plan.device != "cpu":
+        return None
+    try:
+        return measured_cost(model, 4 if plan.quick else 64)
+    except InputError:
+        # Its contestant is absent for the same reason, which is told there.
+        return None
+
+
+def _score(plan: Plan, result: BenchResult, models: list[StoryModel]) -> Iterator[Job]:
+    for model in models if "score" in plan.only else ():
+        if model.tokenizer is None:
+            result.absent[f"score {model.name}"] = "it takes token ids only, and text is scored"
+            continue
+        for threads in plan.threads_to_try:
+            yield lambda model=model, threads=threads: result.score.append(
+                bench_score(model, rounds=plan.rounds, threads=threads, quick=plan.quick)
+            )
+
+
+def _profile(plan: Plan, result: BenchResult, models: list[StoryModel]) -> Iterator[Job]:
+    peaks = result.peaks
+    if "profile" not in plan.only or plan.quick or not isinstance(peaks, Peaks):
+        return
+    for model in models:
+        if model.config.architecture != "LlamaForCausalLM" or model.config.n_layers < 2:
+            result.absent[f"profile {model.name}"] = "Llama models of two blocks or more are profiled"
+            continue
+        yield lambda model=model: result.profile.append(
+            profile_decode(model, tokens=plan.tokens, peaks=peaks)
+        )
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        **examine().facts,
+        "processor": _processor(),
+        "load average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
     }
-    return figures, linear, decode
 
 
 def _processor() -> str:
@@ -109,7 +203,3 @@ def _processor() -> str:
     lines = cpuinfo.read_text(errors="replace").splitlines() if cpuinfo.is_file() else []
     named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return named[0] if named else platform.processor()
-
-
-def _can_be_profiled(model: StoryModel) -> bool:
-    return model.config.architecture == "LlamaForCausalLM" and model.config.n_layers > 1

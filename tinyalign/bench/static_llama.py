@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.nn import functional
@@ -11,44 +11,87 @@ from tinyalign.common.errors import InputError
 from tinyalign.engine.rotary import default_frequencies, rotary_tables
 from tinyalign.models import StoryModel
 
+How = Literal["eager", "compiled", "graph"]
+
 
 class StaticLlama:
     """Decodes `stories` texts side by side, up to `length` tokens each; key/value caches are reused.
 
-    Eagerly, attention reads the part of the cache that is filled; compiled, all of it under a mask, so that
-    every step has one shape. Raises `InputError` for a model that isn't a Llama.
+    "eager": attention reads the part of the cache that is filled; "compiled" by torch, or as a CUDA "graph":
+    all of it under a mask, so that every step has one shape. `network` stands in for the model's own, in
+    another dtype or quantised. Raises `InputError` for a model that isn't a Llama, or a graph without CUDA.
     """
 
-    def __init__(self, model: StoryModel, stories: int, length: int, *, compiled: bool) -> None:
-        c = model.config
+    def __init__(
+        self,
+        model: StoryModel,
+        stories: int,
+        length: int,
+        *,
+        how: How,
+        network: Any = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        c, device = model.config, model.device
         if c.architecture != "LlamaForCausalLM":
             raise InputError(f"The static decoder runs LlamaForCausalLM, not {c.architecture}.")
-        network: Any = model.network
-        self.base, self.unembed, self.config = network.model, network.lm_head, c
-        theta = float(network.config.rope_parameters["rope_theta"])
+        if how == "graph" and device.type != "cuda":
+            raise InputError(f"A CUDA graph was asked for on {device.type}: move the model to cuda.")
+        chosen: Any = model.network if network is None else network
+        self.base, self.unembed, self.config = chosen.model, chosen.lm_head, c
+        theta = float(chosen.config.rope_parameters["rope_theta"])
         tables = rotary_tables(default_frequencies(theta, c.d_head), length)
         # Both halves of a head turn by the same angles.
-        self.cosines, self.sines = (torch.from_numpy(table).repeat(1, 2) for table in tables)
+        self.cosines, self.sines = (
+            torch.from_numpy(table).repeat(1, 2).to(device, dtype) for table in tables
+        )
         shape = (c.n_layers, stories, c.n_kv_heads, length, c.d_head)
-        self.keys, self.values = torch.zeros(shape), torch.zeros(shape)
-        self.places = torch.arange(length)
-        self.stories, self.masked = stories, compiled
-        self._next: Any = torch.compile(self._step) if compiled else self._step
+        self.keys, self.values = (torch.zeros(shape, device=device, dtype=dtype) for _ in range(2))
+        self.places = torch.arange(length, device=device)
+        self.stories, self.masked, self.device = stories, how != "eager", device
+        self._next: Any = torch.compile(self._step) if how == "compiled" else self._step
+        if how == "graph":
+            self._next = self._captured()
 
     @torch.no_grad()
     def greedy(self, prompt: tuple[int, ...], tokens: int) -> torch.Tensor:
-        """The likeliest continuation, int64 [stories, tokens]."""
-        found = torch.empty(self.stories, tokens, dtype=torch.long)
-        ids = torch.empty(self.stories, dtype=torch.long)
+        """The likeliest continuation, int64 [stories, tokens], on the CPU."""
+        found = torch.empty(self.stories, tokens, dtype=torch.long, device=self.device)
+        ids = torch.empty(self.stories, dtype=torch.long, device=self.device)
         for place in range(len(prompt) + tokens - 1):
             if place < len(prompt):
-                ids = torch.full((self.stories,), prompt[place])
+                ids = torch.full((self.stories,), prompt[place], device=self.device)
             upto = self.places.numel() if self.masked else place + 1
             following = self._next(ids, self.places[place : place + 1], upto)
             if place >= len(prompt) - 1:
                 found[:, place - len(prompt) + 1] = following
                 ids = following
-        return found
+        return found.cpu()
+
+    @torch.no_grad()
+    def _captured(self) -> Any:
+        """A step that replays a CUDA graph of `_step`; its answer is overwritten by the next."""
+        ids = torch.zeros(self.stories, dtype=torch.long, device=self.device)
+        place = torch.zeros(1, dtype=torch.long, device=self.device)
+        upto = self.places.numel()
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        # Workspaces are made by the first runs, outside of the graph.
+        with torch.cuda.stream(aside):
+            for _ in range(2):
+                self._step(ids, place, upto)
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            following = self._step(ids, place, upto)
+
+        def step(new_ids: torch.Tensor, new_place: torch.Tensor, _: int) -> torch.Tensor:
+            ids.copy_(new_ids)
+            place.copy_(new_place)
+            graph.replay()
+            return following
+
+        return step
 
     def _step(self, ids: torch.Tensor, place: torch.Tensor, upto: int) -> torch.Tensor:
         """The likeliest next token after `ids` [stories] at position `place` [1]; fills the caches there."""

@@ -6,11 +6,15 @@ import resource
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 
 from tinyalign.common.errors import InputError
+
+# What counts: processor time on one thread (others on the machine disturb it less), wall time elsewhere.
+Clock = Literal["cpu", "wall"]
 
 
 @dataclass(frozen=True)
@@ -36,20 +40,31 @@ class Timed:
     wall_ratio_low: float
     wall_ratio_high: float
 
-    @property
-    def rate(self) -> float:
-        """Work a second of processor time, from the median."""
-        return self.work / self.cpu_median
+    def rate(self, clock: Clock) -> float:
+        """Work a second of processor or wall time, from the median."""
+        return self.work / (self.cpu_median if clock == "cpu" else self.wall_median)
+
+    def slower(self, clock: Clock) -> tuple[float, float, float]:
+        """How many times the baseline's time a unit of work takes: middle, least and most of the rounds."""
+        if clock == "cpu":
+            return 1 / self.ratio, 1 / self.ratio_high, 1 / self.ratio_low
+        return 1 / self.wall_ratio, 1 / self.wall_ratio_high, 1 / self.wall_ratio_low
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a JSON-able dict, the rate added."""
-        return {**asdict(self), "rate_cpu": self.rate, "rate_wall": self.work / self.wall_median}
+        return {**asdict(self), "rate_cpu": self.rate("cpu"), "rate_wall": self.rate("wall")}
 
 
 def processor_seconds() -> float:
     """Processor time of this process and of its children that have ended."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def synchronizer(device: torch.device | str) -> Callable[[], None]:
+    """What waits until `device` has done all that it was given: nothing to wait for on a CPU."""
+    kind = torch.device(device).type
+    return torch.cuda.synchronize if kind == "cuda" else lambda: None
 
 
 def contest(
@@ -59,8 +74,13 @@ def contest(
     rounds: int = 7,
     work: Mapping[str, float] | None = None,
     check: Callable[[str], None] | None = None,
+    warmed: bool = False,
+    wait: Callable[[], None] = lambda: None,
 ) -> tuple[Timed, ...]:
     """Time every contestant `rounds` times, in turn, after one run each that is not counted.
+
+    Without that run where all are `warmed` already. `wait` is called before a clock is started and before it
+    is stopped: a device that works on while Python goes ahead is waited for.
 
     Ratios are taken within a round, so that a machine whose speed drifts, or that others use too, treats all
     alike. `work` says how much each does (1 unless given). `check` is called, untimed, after every run
@@ -74,11 +94,13 @@ def contest(
     units = {name: 1.0 if work is None else float(work[name]) for name in names}
     wall = {name: np.empty(rounds) for name in names}
     cpu = {name: np.empty(rounds) for name in names}
-    for turn in range(-1, rounds):
+    for turn in range(0 if warmed else -1, rounds):
         shift = max(turn, 0) % len(names)
         for name in names[shift:] + names[:shift]:
+            wait()
             started, busy = time.perf_counter(), processor_seconds()
             contestants[name]()
+            wait()
             if turn >= 0:
                 wall[name][turn] = time.perf_counter() - started
                 cpu[name][turn] = processor_seconds() - busy

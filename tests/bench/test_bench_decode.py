@@ -1,0 +1,161 @@
+"""Decoding contests: every output is judged, and every contestant gets its best batch."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tinyalign.bench.decode import BASELINE, bench_decode, multiply_adds
+from tinyalign.bench.entries import Entry, Trial, best_entry
+from tinyalign.bench.judging import Judge
+from tinyalign.bench.peaks import Peaks, measure_peaks
+from tinyalign.bench.peers import Output, Peer, Setting, all_peers
+from tinyalign.common.errors import CheckpointError
+from tinyalign.models import StoryModel
+
+
+def test_decoding_contestants_agree_and_are_rated(model: StoryModel) -> None:
+    result = bench_decode(
+        model,
+        peers=["tinyalign-torch", "torch-eager", "torch-int8"],
+        tokens=8,
+        rounds=3,
+        most_stories=3,
+        peaks=measure_peaks(tries=1),
+    )
+    assert [standing.timed.name for standing in result.standings] == [
+        "tinyalign, cpu",
+        "tinyalign, cpu, int8 cache",
+        "tinyalign, torch",
+        "tinyalign, static caches",
+        "Hugging Face generate",
+        "torch eager, static cache",
+        "torch dynamic int8, static cache",
+    ]
+    assert (result.baseline, result.clock, result.device) == (BASELINE, "cpu", "cpu")
+    assert {standing.batch for standing in result.standings} == {3}
+    assert all(0 < (standing.share_of_peak or 0) < 1 for standing in result.standings)
+    for standing in result.standings:
+        agreement = standing.agreement
+        assert agreement.worst is not None
+        assert agreement.allowed is not None
+        assert 0 <= (agreement.mean or 0) <= agreement.worst <= agreement.allowed
+        assert standing.trial.rates.keys() == {3}
+    assert result.standing("Hugging Face generate").agreement.equal == 1
+    rows = result.to_json()["contestants"]
+    assert rows[0]["slower_than_ours"]["cpu"] == (1, 1, 1)
+    assert rows[-1]["agreement"]["allowed"] == 1.0
+    assert multiply_adds(model) == 227_200 + 512 * 64
+
+
+def wrong_peer(fault: str, *, own: bool, near: float | None = None) -> Peer:
+    """A contestant with one fault."""
+
+    @contextmanager
+    def wrong(setting: Any, stories: int):
+        if fault == "it cannot":
+            raise RuntimeError("out of memory\nsomewhere")
+
+        def run(output: Output) -> None:
+            if fault == "nothing":
+                return
+            with all_peers()["tinyalign"].prepare(setting, stories) as right:
+                right(output)
+            tokens = output.collect()
+            if fault == "other tokens":
+                tokens[:] = 7
+            elif fault == "one story missing":
+                tokens[-1] = -1
+            elif fault == "the last token of one story":
+                tokens[-1, -1] = 7
+
+        yield run
+
+    return Peer("wrong", "a wrong one", (2,), wrong, lambda _: None, own=own, near=near)
+
+
+FAULTS = ["other tokens", "nothing", "one story missing", "the last token of one story"]
+
+
+@pytest.mark.parametrize("near", [None, 1.0])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_decoders_that_are_wrong_are_caught(
+    model: StoryModel, monkeypatch: pytest.MonkeyPatch, fault: str, near: float | None
+) -> None:
+    monkeypatch.setattr("tinyalign.bench.torch_peers.PEERS", (wrong_peer(fault, own=False, near=near),))
+    absent = bench_decode(model, peers=["wrong"], tokens=8, rounds=3, most_stories=2).absent
+    assert absent["a wrong one"].startswith("refused: Greedy decoding disagrees between a wrong one")
+    assert ("tokens are missing" if fault in FAULTS[1:3] else "nats short") in absent["a wrong one"]
+
+
+def test_we_ourselves_must_be_right_and_able(model: StoryModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tinyalign.bench.torch_peers.PEERS", (wrong_peer("nothing", own=True),))
+    with pytest.raises(CheckpointError, match="between a wrong one and the reference"):
+        bench_decode(model, peers=["wrong"], tokens=8, rounds=3, most_stories=2)
+    monkeypatch.setattr("tinyalign.bench.torch_peers.PEERS", (wrong_peer("it cannot", own=True),))
+    with pytest.raises(RuntimeError, match="memory"):
+        bench_decode(model, peers=["wrong"], tokens=8, rounds=3, most_stories=2)
+    monkeypatch.setattr("tinyalign.bench.torch_peers.PEERS", (wrong_peer("it cannot", own=False),))
+    result = bench_decode(model, peers=["wrong"], tokens=8, rounds=3, most_stories=2)
+    assert result.absent["a wrong one"] == "it failed at 2 stories: out of memory"
+
+
+def trial_of(model: StoryModel, seconds: dict[int, float], longest: float = 15.0) -> tuple[int, Trial]:
+    """What is chosen of a contestant whose runs take `seconds` by batch."""
+    judge = Judge(Setting(model, "The dog", tuple(model.encode("The dog")), 4))
+
+    @contextmanager
+    def prepare(setting: Setting, stories: int):
+        def run(output: Output) -> None:
+            time.sleep(seconds[stories])
+            output.give(np.tile(judge.reference, (stories, 1)))
+
+        yield run
+
+    peer = Peer("a", "a", tuple(seconds), prepare, lambda _: None)
+    with ExitStack() as stack:
+        found = best_entry(peer, judge, list(seconds), stack, clock="wall", longest=longest)
+    assert isinstance(found, Entry)
+    return found.stories, found.trial
+
+
+def test_batches_grow_while_that_pays(model: StoryModel) -> None:
+    best, trial = trial_of(model, {1: 0.02, 2: 0.02, 4: 0.1, 8: 0.1})
+    assert best == 2
+    assert list(trial.rates) == [1, 2, 4]
+    assert trial.ended == "4 stories were slower"
+    best, trial = trial_of(model, {1: 0.02, 2: 0.02}, longest=0.03)
+    assert best == 1
+    assert trial.ended == "2 stories would take more than 0.03 seconds"
+    best, trial = trial_of(model, {1: 0.02, 2: 0.02})
+    assert best == 2
+    assert trial.ended == "it was the largest batch to try"
+
+
+def test_several_threads_take_wall_time(model: StoryModel) -> None:
+    before = torch.get_num_threads()
+    result = bench_decode(model, tokens=4, rounds=3, threads=2, most_stories=2)
+    assert (result.clock, result.threads) == ("wall", 2)
+    assert torch.get_num_threads() == before
+    assert result.to_json()["contestants"][0]["slower_than_ours"]["wall"] == (1, 1, 1)
+
+
+def test_a_figure_above_the_peak_is_refused(model: StoryModel) -> None:
+    tiny = Peaks(fp32=1e3, int8=None, bandwidth=1e9)
+    with pytest.raises(CheckpointError, match="above the machine's measured"):
+        bench_decode(model, tokens=8, rounds=3, most_stories=2, peaks=tiny)
+
+
+def test_outputs_are_spoilt_before_every_run() -> None:
+    output = Output(np.full((2, 3), 5), ["a text"])
+    output.give([[1, 2, 3]])
+    output.spoil()
+    assert (output.collect() == -1).all()
+    assert output.texts == []
+    output.give([(1, 2), (3, 4, 5, 6)])
+    assert output.collect().tolist() == [[1, 2, -1], [3, 4, 5]]

@@ -1,0 +1,110 @@
+"""A contestant at its best batch: batches are tried in ascending order, as long as that pays."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from tinyalign.bench.failures import FAILURES, first_line
+from tinyalign.bench.judging import Agreement, Judge
+from tinyalign.bench.peers import Output, Peer, Run
+from tinyalign.bench.timing import Clock, processor_seconds, synchronizer
+from tinyalign.common.errors import CheckpointError
+
+# A batch so much slower than the best one says that larger ones do not help.
+_SLOWER = 0.9
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What was tried of a contestant: work a second by batch, and why no larger batch was."""
+
+    rates: dict[int, float]
+    ended: str
+
+
+class Entry:
+    """A contestant set up for one batch, and its output of the last run."""
+
+    def __init__(self, peer: Peer, judge: Judge, stories: int, prepared: Run) -> None:
+        self.peer, self.judge, self.stories, self._prepared = peer, judge, stories, prepared
+        self.output: Output = peer.output(stories, judge.setting.tokens)
+        self.trial = Trial({}, "")
+        self.agreement: Agreement | None = None
+
+    @property
+    def work(self) -> float:
+        """New tokens a run."""
+        return float(self.stories * self.judge.setting.tokens)
+
+    def run(self) -> None:
+        """One run into an output that was spoilt first."""
+        self.output.spoil()
+        self._prepared(self.output)
+
+    def check(self) -> None:
+        """Raises `CheckpointError` unless the last run's output is right; keeps the worst agreement."""
+        found = self.judge.judge(self.peer, self.output)
+        if self.agreement is None or (found.worst or 0) >= (self.agreement.worst or 0):
+            self.agreement = found
+
+
+def best_entry(
+    peer: Peer, judge: Judge, batches: list[int], stack: ExitStack, *, clock: Clock, longest: float
+) -> Entry | str:
+    """The contestant at the fastest of `batches`, warmed up and checked, or why it cannot take part.
+
+    Every batch runs twice, the second time against the clock. No larger ones are tried once a batch is slower
+    than the best, or when the next one would take more than `longest` seconds a run.
+    Raises `CheckpointError` where we ourselves are wrong; a peer that is wrong is refused.
+    """
+    best: Entry | None = None
+    rates: dict[int, float] = {}
+    ended = "it was the largest batch to try"
+    for stories in batches:
+        with ExitStack() as own:
+            try:
+                prepared = own.enter_context(peer.prepare(judge.setting, stories))
+                entry = Entry(peer, judge, stories, prepared)
+                entry.run()
+                seconds, rates[stories] = _timed(entry, clock)
+                entry.check()
+            except CheckpointError as error:
+                if peer.own:
+                    raise
+                return f"refused: {error}"
+            except FAILURES as error:
+                if peer.own and best is None:
+                    raise
+                reason = first_line(error)
+                if best is None:
+                    return f"it failed at {stories} stories: {reason}"
+                rates.pop(stories, None)
+                ended = f"{stories} stories failed: {reason}"
+                break
+            if best is None or rates[stories] > rates[best.stories]:
+                # What the slower one holds is given back at the end: it may share threads with this one.
+                best = entry
+                stack.push(own.pop_all())
+            elif rates[stories] < _SLOWER * rates[best.stories]:
+                ended = f"{stories} stories were slower"
+                break
+        following = next((batch for batch in batches if batch > stories), None)
+        if following is not None and seconds * following / stories > longest:
+            ended = f"{following} stories would take more than {longest:g} seconds"
+            break
+    assert best is not None
+    best.trial = Trial(rates, ended)
+    return best
+
+
+def _timed(entry: Entry, clock: Clock) -> tuple[float, float]:
+    """(seconds of wall time, tokens a second by `clock`) of one run."""
+    wait = synchronizer(entry.judge.setting.model.device)
+    wait()
+    started, busy = time.perf_counter(), processor_seconds()
+    entry.run()
+    wait()
+    wall, cpu = time.perf_counter() - started, processor_seconds() - busy
+    return wall, entry.work / (cpu if clock == "cpu" else wall)
