@@ -18,6 +18,7 @@ from torch import nn
 from transformers import DynamicCache
 
 from tinyalign.circuits.components import Site, writers
+from tinyalign.models.caching import cache_of, kept_in
 from tinyalign.ternary import TernaryLinear
 
 # Keys and values of one layer, each [row head pos d_head].
@@ -142,7 +143,7 @@ def recorded(
 
 def run_prefix(network: Any, ids: torch.Tensor) -> Layers:
     """Keys and values of every layer after token ids [row pos]; nothing is unembedded."""
-    cache = network.base_model(ids, use_cache=True).past_key_values
+    cache = cache_of(network.base_model(ids, use_cache=True))
     return [(layer.keys, layer.values) for layer in cache.layers]
 
 
@@ -151,7 +152,7 @@ def run_tail(network: Any, ids: torch.Tensor, layers: Layers) -> Float[torch.Ten
     cache = DynamicCache()
     for layer, (keys, values) in enumerate(layers):
         cache.update(keys, values, layer)
-    return network(ids, past_key_values=cache, use_cache=True).logits
+    return network(ids, **kept_in(network, cache)).logits
 
 
 def packs(network: nn.Module) -> bool:
@@ -183,8 +184,7 @@ def run_packed(
         ids.repeat(1, sets),
         attention_mask=hidden,
         position_ids=position,
-        past_key_values=cache,
-        use_cache=True,
+        **kept_in(network, cache),
     ).logits
     return rearrange(logits, "row (set pos) d_vocab -> set row pos d_vocab", set=sets)
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import nn
 
 from tinyalign.circuits.forward import final_norm
+from tinyalign.models.caching import NAMES
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +64,7 @@ def tail_of(
 
     def catch(_: nn.Module, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         caught["hidden"] = arguments[0] if arguments else options.pop("hidden_states")
-        caught["options"] = {k: v for k, v in options.items() if k not in ("past_key_values", "use_cache")}
+        caught["options"] = {k: v for k, v in options.items() if k not in (*NAMES, "use_cache")}
         raise _ReachedError
 
     handle = blocks(network)[start].register_forward_pre_hook(catch, with_kwargs=True)

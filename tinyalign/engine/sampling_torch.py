@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from tinyalign.engine.philox import uniforms
 from tinyalign.engine.sampling import Request, Row, Sampling, Story, finish, not_finite
 from tinyalign.models import StoryModel
+from tinyalign.models.caching import kept_in
 
 
 def run(model: StoryModel, request: Request, *, batch_size: int) -> Iterator[Story]:
@@ -33,10 +34,11 @@ def _batch(model: StoryModel, rows: list[Row], request: Request) -> Iterator[Sto
     from transformers import DynamicCache
 
     cache = DynamicCache(config=model.network.config)
+    options = kept_in(model.network, cache)
     ids = torch.tensor([row.tokens for row in rows], device=model.device)
     while rows:
         with torch.no_grad():
-            logits = model.network(input_ids=ids, past_key_values=cache, use_cache=True).logits[:, -1]
+            logits = model.network(input_ids=ids, **options).logits[:, -1]
         drawn = choose(logits, request.draw, request.seed, [row.index for row in rows], len(rows[0].tokens))
         kept: list[int] = []
         for place, (row, token) in enumerate(zip(rows, drawn, strict=True)):

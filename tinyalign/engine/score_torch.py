@@ -13,6 +13,7 @@ from transformers import Cache
 
 from tinyalign.common.errors import CheckpointError
 from tinyalign.engine.encoding import Ids, LanguageModel
+from tinyalign.models.caching import cache_of, kept_in
 
 # log_softmax is done in float64 over at most this many logits at once (64 MiB).
 _LOGITS_AT_ONCE = 1 << 23
@@ -106,14 +107,14 @@ def _forward(
     """Run the network on token ids padded on the right with 0; logits are [batch pos d_vocab]."""
     width = max(map(len, chunk))
     padded = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids in chunk], device=model.device)
-    options: dict[str, Any] = {"use_cache": use_cache or cache is not None}
+    options: dict[str, Any] = {"use_cache": use_cache}
     if cache is not None:
-        options["past_key_values"] = cache
+        options = kept_in(model.network, cache)
     if last_only:
         # With a large vocabulary the unembedding is most of the work, and one position is all that is read.
         options["logits_to_keep"] = 1
     output = model.network(padded, **options)
-    return _Reading(output.logits, output.past_key_values if use_cache else None)
+    return _Reading(output.logits, cache_of(output) if use_cache else None)
 
 
 @torch.no_grad()
