@@ -6,9 +6,11 @@ Triton's interpreter (TRITON_INTERPRET=1, on the CPU) they run only when forced,
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float32, Int8, Int32, UInt8
 from torch import Tensor
 
+from tinyalign.ternary import reference
 from tinyalign.ternary.gpu.availability import check, unavailable_in_interpreter, unavailable_on_cuda
 
 __all__ = ["check", "linear", "matmul", "unavailable_in_interpreter", "unavailable_on_cuda"]
@@ -16,8 +18,10 @@ __all__ = ["check", "linear", "matmul", "unavailable_in_interpreter", "unavailab
 
 def matmul(
     values: Int8[Tensor, "tokens d_in"], packed: UInt8[Tensor, " bytes"], shape: tuple[int, int], packing: str
-) -> Int32[Tensor, "tokens d_out"]:
-    """`launch.matmul`, which imports Triton."""
+) -> Int32[Tensor, "tokens d_out"] | Float32[Tensor, "tokens d_out"]:
+    """`launch.matmul`, which imports Triton; `torch.compile` traces the reference instead."""
+    if torch.compiler.is_compiling():
+        return reference.matmul(values, packed, shape, packing)
     from tinyalign.ternary.gpu import launch
 
     return launch.matmul(values, packed, shape, packing)
