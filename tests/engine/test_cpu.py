@@ -197,6 +197,18 @@ def test_lanes_that_end_at_different_times_do_not_mix(kind: str) -> None:
     assert {len(story.tokens) for story in alone} == {45}
 
 
+@pytest.mark.parametrize("lengths", [(1,), (2, 60), (1, 30, 55, 61, 62)])
+def test_lanes_wait_for_each_other_or_not_and_tell_the_same(lengths: tuple[int, ...]) -> None:
+    """Stories that end at the context: all together, half of them early, or most of them early."""
+    model = story_model("llama-gqa")
+    prompts = [token_ids(lengths[i % len(lengths)], batch=1, seed=i)[0].tolist() for i in range(90)]
+    alone = list(from_ids(model, prompts, Sampling(), batch_size=1, limit=1000))
+    assert alone == list(from_ids(model, prompts, Sampling(), batch_size=90, limit=1000))
+    assert {(len(p) + len(s.tokens), s.stopped) for p, s in zip(prompts, alone, strict=True)} == {
+        (model.context, "context")
+    }
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

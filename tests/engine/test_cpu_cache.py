@@ -88,6 +88,6 @@ def test_int8_stories_are_good_stories(stories260k: StoryModel) -> None:
     assert -1e-3 < cost.cost < 8e-3
 
 
-def test_only_the_cpu_backend_has_an_int8_cache(stories260k: StoryModel) -> None:
-    with pytest.raises(InputError, match="Only the CPU backend has an int8 cache"):
+def test_the_torch_backend_has_no_int8_cache(stories260k: StoryModel) -> None:
+    with pytest.raises(InputError, match="torch backend has no int8 cache"):
         sample(stories260k, "Once", cache="int8", backend="torch")

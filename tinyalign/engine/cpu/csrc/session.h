@@ -1,4 +1,4 @@
-// Sampling many stories: blocks of 32 lanes take stories one by one, in order, as others end.
+// Sampling many stories: blocks of 32 lanes take stories in order, as others end or when all have ended.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -36,7 +36,7 @@ class Block {
 public:
     Block(const Model& model, const Job& job, std::atomic<int64_t>& next, std::atomic<bool>& broken)
         : model_(model), job_(job), next_(next), broken_(broken), activations_(model, job.capacity),
-          prompt_(model, job.capacity), sampler_(model.shape.vocab) {
+          prompt_(model, job.capacity), sampler_(model.shape.vocab), rest_(rest_of(model, job.bytes != 0)) {
         if (job.bytes)
             lanes_ = std::make_unique<ByteCache>(model, job.capacity);
         else
@@ -48,12 +48,12 @@ public:
     bool run(int steps) {
         for (int step = 0; step < steps && !broken_; ++step) {
             const int slot = int(clock_ % job_.capacity);
-            bool any = false;
-            for (int l = 0; l < job_.lanes; ++l) {
-                if (story_[l] < 0) refill(l, slot);
-                any = any || story_[l] >= 0;
-            }
-            if (!any) return false;
+            if (!waits())
+                for (int l = 0; l < job_.lanes; ++l)
+                    if (story_[l] < 0) refill(l, slot);
+            const int busy = count_busy();
+            if (busy == 0) return false;
+            busy_ += busy, ++steps_;
             advance(slot);
             ++clock_;
         }
@@ -75,6 +75,38 @@ private:
     void finish(int lane, Status status) {
         job_.status[story_[lane]] = status;
         idle(lane);
+    }
+
+    int count_busy() const {
+        int busy = 0;
+        for (int l = 0; l < kLanes; ++l) busy += story_[l] >= 0;
+        return busy;
+    }
+
+    // Whether idle lanes had better wait until all are idle. Every lane reads as many keys as the longest story
+    // has, so stories that begin together read half as many as stories of all ages; idle lanes are the price.
+    // Once that price was higher, lanes are filled as soon as they are idle.
+    bool waits() {
+        if (count_busy() == 0) {
+            busy_ = steps_ = 0;
+            return false;
+        }
+        int longest = 0;
+        for (int l = 0; l < kLanes; ++l)
+            if (story_[l] >= 0 && length_[l] > longest) longest = length_[l];
+        const double together = rest_ + longest / 2.0, apart = rest_ + longest;
+        together_ = together_ && double(busy_) * apart >= double(steps_) * job_.lanes * together;
+        return together_;
+    }
+
+    // What a step costs beside attention, in slots of keys and values: a number of the cache takes as long as
+    // about 10 multiply-adds of floats, or 30 of trits.
+    static double rest_of(const Model& m, bool bytes) {
+        const auto adds = [](const Linear& w) { return double(w.inputs) * w.outputs / (w.ternary ? 30 : 10); };
+        double rest = adds(m.unembedding);
+        for (const Layer& l : m.layers)
+            for (const Linear* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down}) rest += adds(*w);
+        return rest / (2.0 * m.shape.layers * m.kv_size()) * (bytes ? 3 : 1);
     }
 
     // Gives the lane the next story, its prompt but the last token being in the cache before `slot`.
@@ -170,6 +202,9 @@ private:
     Sampler sampler_;
     Largest largest_;
     std::vector<int32_t> read_;  // the tokens in prompt_
+    const double rest_;
+    bool together_ = true;
+    int64_t busy_ = 0, steps_ = 0;  // since all lanes began together: lanes in use, summed over the steps
     int64_t clock_ = 0;
     int64_t story_[kLanes];
     alignas(64) int32_t token_[kLanes];
