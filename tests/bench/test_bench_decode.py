@@ -139,7 +139,10 @@ def test_batches_grow_while_that_pays(model: StoryModel) -> None:
 
 def test_several_threads_take_wall_time(model: StoryModel) -> None:
     before = torch.get_num_threads()
-    result = bench_decode(model, tokens=4, rounds=3, threads=2, most_stories=2)
+    known = bench_decode(model, tokens=4, rounds=3, most_stories=1)
+    result = bench_decode(model, tokens=4, rounds=3, threads=2, most_stories=2, known=known)
+    assert result.standing(BASELINE).batch == 2
+    assert result.standing("Hugging Face generate").batch == 1
     assert (result.clock, result.threads) == ("wall", 2)
     assert torch.get_num_threads() == before
     assert result.to_json()["contestants"][0]["slower_than_ours"]["wall"] == (1, 1, 1)

@@ -101,15 +101,17 @@ def bench_decode(
     threads: int = 1,
     most_stories: int | None = None,
     peaks: Peaks | DevicePeaks | None = None,
-    longest: float = 15.0,
+    longest: float = 12.0,
     cache_cost: MeasuredCost | None = None,
+    known: DecodeResult | None = None,
 ) -> DecodeResult:
     """Time greedy decoding of one prompt, `tokens` new tokens a story, ourselves against `peers`.
 
     On the device that the model is on. Greedy, so that every contestant's story can be judged after every
     run (see `tinyalign.bench.judging`). Each runs at the fastest of its batches (`most_stories` at most, and
-    none that takes more than `longest` seconds a run). With `threads` above 1 only those who can use them
-    take part. A peer that is wrong or cannot run here is left out, with the reason.
+    none that takes more than `longest` seconds a run; peers at the batch that they had in `known`, a contest
+    on one thread, if it is given). With `threads` above 1 only those who can use them take part.
+    A peer that is wrong or cannot run here is left out, with the reason.
     Raises `CheckpointError` when ours tells another story or a figure is above `peaks`, `InputError` where no
     backend of ours serves the model, `UnknownNameError` for an unknown peer.
     """
@@ -126,6 +128,8 @@ def bench_decode(
                 reason = _reason(peer, model, threads)
                 if reason is None:
                     batches = sorted({min(batch, most_stories or batch) for batch in peer.batches})
+                    if known is not None and not peer.own:
+                        batches = [s.batch for s in known.standings if s.timed.name == peer.name] or batches
                     own = judge if peer.function is None else judge.of(peer.function(model))
                     found = best_entry(peer, own, batches, stack, clock=clock, longest=longest)
                     if isinstance(found, Entry):

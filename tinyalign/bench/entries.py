@@ -14,6 +14,7 @@ from tinyalign.common.errors import CheckpointError
 
 # A batch so much slower than the best one says that larger ones do not help.
 _SLOWER = 0.9
+_LONG = 3.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def best_entry(
 ) -> Entry | str:
     """The contestant at the fastest of `batches`, warmed up and checked, or why it cannot take part.
 
-    Every batch runs twice, the second time against the clock. No larger ones are tried once a batch is slower
+    Every batch runs twice, the second time counts; once, where the first took so long that what only a first
+    run does is nothing beside it. No larger ones are tried once a batch is slower
     than the best, or when the next one would take more than `longest` seconds a run.
     Raises `CheckpointError` where we ourselves are wrong; a peer that is wrong is refused.
     """
@@ -67,8 +69,9 @@ def best_entry(
             try:
                 prepared = own.enter_context(peer.prepare(judge.setting, stories))
                 entry = Entry(peer, judge, stories, prepared)
-                entry.run()
                 seconds, rates[stories] = _timed(entry, clock)
+                if seconds < _LONG or peer.compiles:
+                    seconds, rates[stories] = _timed(entry, clock)
                 entry.check()
             except CheckpointError as error:
                 if peer.own:
@@ -100,11 +103,12 @@ def best_entry(
 
 
 def _timed(entry: Entry, clock: Clock) -> tuple[float, float]:
-    """(seconds of wall time, tokens a second by `clock`) of one run."""
+    """(seconds, tokens a second) of one run, by `clock`."""
     wait = synchronizer(entry.judge.setting.model.device)
     wait()
     started, busy = time.perf_counter(), processor_seconds()
     entry.run()
     wait()
     wall, cpu = time.perf_counter() - started, processor_seconds() - busy
-    return wall, entry.work / (cpu if clock == "cpu" else wall)
+    seconds = cpu if clock == "cpu" else wall
+    return seconds, entry.work / seconds

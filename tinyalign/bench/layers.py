@@ -130,6 +130,7 @@ def _dynamic_int8(weight: torch.Tensor, x: torch.Tensor) -> Layer:
 
 
 def _litespark(weight: torch.Tensor, x: torch.Tensor) -> Layer:
+    """Its layer alone: its engine loads published models by name, so it takes no part in decoding."""
     kernel: Any = importlib.import_module("litespark_inference.torchless.kernel")
     pack: Any = importlib.import_module("litespark_inference.torchless.pack")
     quantized = absmean(weight)

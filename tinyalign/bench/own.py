@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+from tinyalign.bench.failures import FAILURES, first_line
 from tinyalign.bench.peers import Output, Peer, Run, Setting
-from tinyalign.common.errors import InputError
 from tinyalign.engine import sample
 from tinyalign.engine.sampling import Cache
 from tinyalign.models import StoryModel, dequantize
@@ -33,8 +33,8 @@ def _refusal(backend: str, cache: Cache = "float32") -> Callable[[StoryModel], s
         try:
             for _ in sample(ids_only(model), [[0, 1]], max_new_tokens=1, backend=backend, cache=cache):
                 pass
-        except InputError as error:
-            return str(error)
+        except FAILURES as error:
+            return first_line(error)
         return None
 
     return missing

@@ -86,6 +86,7 @@ class Peer:
             choices may fall short of the likeliest token (see `tinyalign.bench.judging`).
         function: the model whose function it computes, where that is another one.
         integers: it multiplies 8-bit integers, whose peak is another than that of floats.
+        compiles: its first run compiles.
         own: it is ours, so that a wrong output stops the benchmark.
         remark: what a reader must know about it with a model, or None.
     """
@@ -101,6 +102,7 @@ class Peer:
     near: float | None = None
     function: Callable[[StoryModel], StoryModel] | None = None
     integers: bool = False
+    compiles: bool = False
     own: bool = False
     remark: Callable[[StoryModel], str | None] = lambda _: None
 

@@ -45,7 +45,7 @@ class Plan:
     rounds: int = 5
     threads: int = 1
     most_stories: int | None = None
-    longest: float = 15.0
+    longest: float = 12.0
     only: Sequence[str] = PARTS
     quick: bool = False
 
@@ -134,6 +134,7 @@ def _linear(plan: Plan, result: BenchResult) -> Iterator[Job]:
 
 def _decode(plan: Plan, result: BenchResult, models: list[StoryModel]) -> Iterator[Job]:
     def one(model: StoryModel, threads: int) -> None:
+        on_one = (found for found in result.decode if found.model == model.name and found.threads == 1)
         result.decode.append(
             bench_decode(
                 model,
@@ -145,6 +146,7 @@ def _decode(plan: Plan, result: BenchResult, models: list[StoryModel]) -> Iterat
                 peaks=result.peaks,
                 longest=plan.longest,
                 cache_cost=_cost(plan, model),
+                known=next(on_one, None),
             )
         )
 

@@ -146,6 +146,7 @@ PEERS = (
         (256, 1024, 2048),
         partial(_static, how="compiled"),
         _not_llama,
+        compiles=True,
         threads=True,
         devices=_BOTH,
     ),

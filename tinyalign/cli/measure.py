@@ -35,7 +35,7 @@ def bench(
     rounds: Annotated[int, typer.Option(help="Rounds of each contest, 3 or more.")] = 5,
     threads: Annotated[int, typer.Option(help="More than 1: also a contest on so many threads.")] = 1,
     most: Annotated[int | None, typer.Option(help="Try no batches of more stories than this.")] = None,
-    longest: Annotated[float, typer.Option(help="Try no batch whose run takes more seconds than this.")] = 15,
+    longest: Annotated[float, typer.Option(help="Try no batch whose run takes more seconds than this.")] = 12,
     only: Annotated[
         str, typer.Option(help="Parts to run: linear, decode, score, profile.")
     ] = "linear,decode,score,profile",
