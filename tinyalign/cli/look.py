@@ -19,9 +19,10 @@ def register(app: typer.Typer) -> None:
 def doctor(json: JsonFlag = False) -> None:
     """Say what is installed here, what works, and what does not."""
     from tinyalign.common.doctor import examine
-    from tinyalign.ternary import gpu
+    from tinyalign.engine.cuda import gpu as decoder
+    from tinyalign.ternary import gpu as kernels
 
-    report = examine([gpu.check()])
+    report = examine([kernels.check(), decoder.check()])
     if json:
         print_json(report.to_json())
         return

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from tinyalign.common.doctor import Check
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.engine.cuda.compiling import check_architecture, check_compiler, compiled
 from tinyalign.engine.cuda.layout import Shape
@@ -58,6 +59,15 @@ def check_device(device: torch.device) -> None:
         raise InputError(f"The CUDA backend needs a CUDA device, {device} is none: use another backend.")
     properties = torch.cuda.get_device_properties(device)
     check_architecture(properties.major * 10 + properties.minor)
+
+
+def check() -> Check:
+    """The line of `tinyalign doctor`."""
+    try:
+        check_device(torch.device("cuda"))
+    except InputError as error:
+        return Check("CUDA decoder", False, str(error))
+    return Check("CUDA decoder", True, "Llama models on a GPU are sampled by it")
 
 
 class Gpu:
