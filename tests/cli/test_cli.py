@@ -56,7 +56,12 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(out)
     assert code == 0
     assert report["facts"]["tinyalign"] == tinyalign.__version__
-    assert {check["name"] for check in report["checks"]} >= {"CUDA", "Triton kernels", "CUDA decoder", "embedded models"}
+    assert {check["name"] for check in report["checks"]} >= {
+        "CUDA",
+        "Triton kernels",
+        "CUDA decoder",
+        "embedded models",
+    }
     code, out, _ = run(capsys, "doctor")
     assert (code, "This machine" in out) == (0, True)
 
