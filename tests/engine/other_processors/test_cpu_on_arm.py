@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
+import ctypes
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.arm import LEVELS, compile_for_arm, emulate, needs_arm
 from tests.engine.test_cpu import integers
 from tests.models.tiny import story_model, token_ids
 from tinyalign.engine import Sampling
@@ -21,24 +21,17 @@ from tinyalign.engine.cpu.sampling import run
 from tinyalign.engine.cpu.weights import CpuModel
 from tinyalign.engine.sampling import Request
 
-COMPILER, EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64-static"
-FOLDER = Path(__file__).resolve().parent
 SOURCES = Path(build.__file__).resolve().parent / "csrc"
 PROMPTS = [token_ids(1 + i % 7, batch=1, seed=i)[0].tolist() for i in range(40)]
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which(COMPILER) and shutil.which(EMULATOR)),
-    reason=f"{COMPILER} and {EMULATOR} are not both installed",
-)
+pytestmark = needs_arm
 
 
-@pytest.fixture(scope="module", params=["armv8-a", "armv8.2-a+dotprod"])
+@pytest.fixture(scope="module", params=LEVELS)
 def replay(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The decoder as a program for Arm."""
     target = tmp_path_factory.mktemp("arm") / "replay"
-    flags = ["-std=c++17", "-O2", "-ftree-vectorize", "-fno-math-errno", "-fno-trapping-math", "-pthread"]
-    command = [COMPILER, *flags, f"-march={request.param}", "-static", f"-I{SOURCES}", "-o", str(target)]
-    subprocess.run([*command, str(FOLDER / "replay.cpp")], check=True)
+    compile_for_arm(Path(__file__).with_name("replay.cpp"), SOURCES, request.param, target)
     return target
 
 
@@ -58,8 +51,6 @@ class Recording:
         """What `native.bound` would give."""
 
         def at(address: int, count: int, size: int) -> bytes:
-            import ctypes
-
             return ctypes.string_at(address, count * size)
 
         return SimpleNamespace(
@@ -82,12 +73,9 @@ class Recording:
 
     def run(self, program: Path, tmp_path: Path) -> bytes:
         """What the program writes when it replays the calls."""
-        file = tmp_path / "calls"
-        file.write_bytes(b"".join(self.calls))
-        done = subprocess.run([EMULATOR, str(program), str(file)], capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr.split() == [b"portable"]
-        return done.stdout
+        written, said = emulate(program, b"".join(self.calls), tmp_path)
+        assert said == "portable"
+        return written
 
 
 @pytest.fixture
