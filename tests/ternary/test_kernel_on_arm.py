@@ -1,4 +1,4 @@
-"""The C++ kernel of ternary layers, compiled for 64-bit Arm and run under emulation: the reference, bit for bit."""
+"""The C++ kernel of ternary layers, compiled for 64-bit Arm and emulated: the reference, bit for bit."""
 
 from __future__ import annotations
 
