@@ -16,7 +16,13 @@ from tinyalign.ternary.packing import pack
 from tinyalign.ternary.quantize import absmax_int8
 
 # What the compiler may use, and the path of the sources that it takes then.
-PATHS = {"x86-64": "portable", "x86-64-v3": "avx2", "x86-64-v4": "avx512f", "native": None}
+PATHS = {
+    "x86-64": "portable",
+    "x86-64-v3": "avx2",
+    "x86-64-v4": "avx512f",
+    "icelake-server": "avx512vnni",
+    "native": None,
+}
 
 
 @pytest.mark.parametrize("march", PATHS)

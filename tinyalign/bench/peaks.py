@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -23,8 +24,8 @@ _BYTES = 1 << 27
 class Peaks:
     """Of one core, the best of several tries: fp32 and int8 multiply-adds a second, bytes read a second.
 
-    `int8` is the best of the instructions that the processor has for it (AVX2's, VNNI's), None where it has
-    none. Seconds are of processor time.
+    `int8` is the best of the instructions that the processor has for it (AVX2's, VNNI's, AMX's), None where
+    it has none. Seconds are of processor time.
     """
 
     fp32: float
@@ -53,11 +54,12 @@ class Peaks:
 def measure_peaks(*, tries: int = 5) -> Peaks:
     """Measure the peaks of one core (under a second each); raises `InputError` without a compiler."""
     lib = ctypes.CDLL(str(compiled(_SOURCE, _FLAGS)))
-    for function in (lib.peak_fma, lib.peak_maddubs, lib.peak_dpbusd, lib.peak_read):
+    int8_ways = (lib.peak_maddubs, lib.peak_dpbusd, lib.peak_amx)
+    for function in (lib.peak_fma, lib.peak_read, *int8_ways):
         function.restype = ctypes.c_int64
     memory = np.ones(_BYTES // 8, dtype=np.uint64)
     rounds = ctypes.c_int64(2_000_000)
-    int8 = max(_best(lambda: lib.peak_maddubs(rounds), tries), _best(lambda: lib.peak_dpbusd(rounds), tries))
+    int8 = max(_best(functools.partial(way, rounds), tries) for way in int8_ways)
     return Peaks(
         fp32=_best(lambda: lib.peak_fma(rounds), tries),
         int8=int8 if int8 > 0 else None,

@@ -31,6 +31,8 @@ _GCC_LEVEL = ("-O2", "-ftree-vectorize", "-fvect-cost-model=dynamic")
 _OTHER_LEVEL = ("-O3",)
 # Code for these processors has run and agreed with the reference, Arm's under emulation; no other's has.
 _PROCESSORS = ("x86_64", "AMD64", "aarch64")
+# What compilers use on an Ice Lake server beyond x86-64-v4.
+_ICE_LAKE = {"avx512_vnni", "avx512_vbmi2", "avx512_bitalg", "avx512_vpopcntdq", "avx512vbmi", "avx512ifma"}
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,12 @@ def library(sources: Sources) -> ctypes.CDLL:
 
 
 def supports(march: str) -> bool:
-    """Whether this processor has the instructions of `native` or an x86-64 level such as `x86-64-v3`."""
+    """Whether this processor has the instructions of `native`, an x86-64 level or `icelake-server` (VNNI)."""
     if march == "native" or platform.machine() == "aarch64":
         return march == "native"
     needed = {"x86-64": set(), "x86-64-v3": {"avx2", "fma", "bmi2"}}
     needed["x86-64-v4"] = needed["x86-64-v3"] | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
+    needed["icelake-server"] = needed["x86-64-v4"] | _ICE_LAKE
     return march in needed and needed[march] <= set(_processor().split())
 
 
@@ -139,7 +142,7 @@ def _library(sources: Sources, compiler: str, march: str, folder: str) -> ctypes
     if not supports(march):
         raise InputError(
             f"{MARCH_VARIABLE} asks for {march!r}, which is unknown or has instructions that this processor "
-            "lacks: use native, or on x86-64 processors x86-64, x86-64-v3 or x86-64-v4."
+            "lacks: use native, or on x86-64 processors x86-64, x86-64-v3, x86-64-v4 or icelake-server."
         )
     command = _compiler(compiler, sources)
     options = (*_options(command, march, sources.otherwise), *sources.flags)

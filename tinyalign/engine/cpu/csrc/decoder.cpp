@@ -29,8 +29,9 @@ int guarded(Work&& work) {
 
 extern "C" {
 
-// "avx512vnni", "avx512f", "avx2" or "portable": what the compiler was allowed to use.
+// "amx", "avx512vnni", "avx512f", "avx2" or "portable": what the compiler was allowed to use.
 const char* ta_instructions() {
+    if (tiles_allowed()) return "amx";
 #if defined(__AVX512VNNI__) && defined(__AVX512F__)
     return "avx512vnni";
 #elif defined(__AVX512F__)
@@ -127,7 +128,7 @@ int ta_integers(const int8_t* trits, int rows, int columns, const float* x, int8
         for (int l = 0; l < kLanes; ++l)
             for (int k = 0; k < columns; ++k) lanes[size_t(k) * kLanes + l] = x[size_t(l) * columns + k];
         Codes quantised;
-        quantised.codes.resize(size_t(columns + 3) * kLanes);
+        quantised.resize(columns);
         quantise(lanes.get(), columns, quantised);
         Array<int32_t> found(size_t(rows) * kLanes);
         linear.integers(quantised, found.get());

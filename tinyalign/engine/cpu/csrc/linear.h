@@ -2,7 +2,7 @@
 #pragma once
 #include <cmath>
 
-#include "lanes.h"
+#include "tiles.h"
 
 namespace tinyalign {
 
@@ -10,7 +10,14 @@ namespace tinyalign {
 constexpr int kTile = kRegisters / 2 / kVectors > 0 ? kRegisters / 2 / kVectors : 1;
 
 // Activations of all lanes as int8: `codes` [inputs / 4][lane][4], `scale` and the sum of codes of a lane.
+// Whole tiles of inputs are read, of which weights of 0 hide what lies beyond the last input.
 struct Codes {
+    void resize(int inputs) {
+        codes.resize(size_t(inputs + kTileInputs) * kLanes);
+        panel.resize(size_t(inputs + kTileInputs) * 2 * kTileOutputs + 4 * kRun);
+    }
+    static constexpr int kRun = 64;  // packed bytes that are unpacked together
+    mutable Array<uint8_t> panel;    // the weights of one group of outputs, unpacked
     Array<int8_t> codes;
     alignas(64) float scale[kLanes];
     alignas(64) int32_t sum[kLanes];
@@ -123,12 +130,17 @@ public:
         shape(rows, columns);
         ternary = true;
         scale_ = scale;
-        const int fours = (inputs + 3) / 4;
-        bytes_.resize(size_t(tiles()) * fours * kTile * 4);
+        tiled_ = tiles_allowed();
+        bytes_.resize(size_t(groups()) * kept_bytes());
         for (int o = 0; o < outputs; ++o)
-            for (int k = 0; k < inputs; ++k)
-                bytes_[((size_t(o / kTile) * fours + k / 4) * kTile + o % kTile) * 4 + k % 4] =
-                    uint8_t(trits[size_t(o) * inputs + k] + 1);
+            for (int k = 0; k < inputs; ++k) {
+                const int code = trits[size_t(o) * inputs + k] + 1;
+                const size_t group = o / group_outputs() * kept_bytes(), at = place(o, k);
+                if (tiled_)
+                    bytes_[group + at / (4 * kRun) * kRun + at % kRun] |= uint8_t(code << (at / kRun % 4 * 2));
+                else
+                    bytes_[group + at] = uint8_t(code);
+            }
     }
 
     // `bias` [outputs] is copied.
@@ -147,17 +159,14 @@ public:
 
     // The exact sums of trit * code, [outputs][lane].
     void integers(const Codes& codes, int32_t* y) const {
-        alignas(64) int32_t acc[kTile * kLanes];
-        const int fours = (inputs + 3) / 4;
-        for (int tile = 0; tile < tiles(); ++tile) {
-            integer_tile(bytes_.get() + size_t(tile) * fours * kTile * 4, codes.codes.get(), fours, acc);
-            for (int r = 0; r < kTile && tile * kTile + r < outputs; ++r)
-                for (int l = 0; l < kLanes; ++l)
-                    y[size_t(tile * kTile + r) * kLanes + l] = acc[r * kLanes + l] - codes.sum[l];
-        }
+        each_output(codes, [&](int output, const int32_t* acc) {
+            for (int l = 0; l < kLanes; ++l) y[size_t(output) * kLanes + l] = acc[l] - codes.sum[l];
+        });
     }
 
 private:
+    static constexpr int kRun = Codes::kRun;
+
     void shape(int rows, int columns) { outputs = rows, inputs = columns; }
     int tiles() const { return (outputs + kTile - 1) / kTile; }
     float bias(int output) const { return bias_.size() > 0 ? bias_[output] : 0.0f; }
@@ -188,25 +197,80 @@ private:
     }
 
     void apply_ternary(const Codes& codes, float* y) const {
-        alignas(64) int32_t acc[kTile * kLanes];
         alignas(64) float factor[kLanes];
         for (int l = 0; l < kLanes; ++l) factor[l] = codes.scale[l] * scale_;
-        const int fours = (inputs + 3) / 4;
-        for (int tile = 0; tile < tiles(); ++tile) {
-            integer_tile(bytes_.get() + size_t(tile) * fours * kTile * 4, codes.codes.get(), fours, acc);
-            for (int r = 0; r < kTile && tile * kTile + r < outputs; ++r) {
-                float* out = y + size_t(tile * kTile + r) * kLanes;
-                const float b = bias(tile * kTile + r);
-                for (int l = 0; l < kLanes; ++l)
-                    out[l] = float(acc[r * kLanes + l] - codes.sum[l]) * factor[l] + b;
+        each_output(codes, [&](int output, const int32_t* acc) {
+            float* out = y + size_t(output) * kLanes;
+            const float b = bias(output);
+            for (int l = 0; l < kLanes; ++l) out[l] = float(acc[l] - codes.sum[l]) * factor[l] + b;
+        });
+    }
+
+    // Groups of outputs are multiplied together, from trits laid out as [inputs / 4][kTile][4], or for the matrix
+    // unit as [2][inputs / 64][16][64]. For the unit, which is faster than memory, they are kept in 2 bits and
+    // unpacked at every step, as attention has taken their place in the caches meanwhile.
+    int group_outputs() const { return tiled_ ? 2 * kTileOutputs : kTile; }
+    int groups() const { return (outputs + group_outputs() - 1) / group_outputs(); }
+    int blocks() const { return (inputs + kTileInputs - 1) / kTileInputs; }
+    size_t group_bytes() const {
+        const int padded = tiled_ ? blocks() * kTileInputs : (inputs + 3) / 4 * 4;
+        return size_t(group_outputs()) * padded;
+    }
+    size_t runs() const { return (group_bytes() + 4 * kRun - 1) / (4 * kRun); }
+    size_t kept_bytes() const { return tiled_ ? runs() * kRun : group_bytes(); }
+
+    // Where a trit lies in its group.
+    size_t place(int o, int k) const {
+        const int in_group = o % group_outputs();
+        if (!tiled_) return (size_t(k / 4) * kTile + in_group) * 4 + k % 4;
+        const size_t tile = size_t(in_group / kTileOutputs) * blocks() + k / kTileInputs;
+        return (tile * kTileOutputs + in_group % kTileOutputs) * kTileInputs + k % kTileInputs;
+    }
+
+    // The trits of a group that is kept in 2 bits, plus 1; 0 beyond the last output and input.
+    const uint8_t* unpacked(int group, uint8_t* panel) const {
+        constexpr int kVecs = kRun / kVectorBytes;
+        const IVec* packed = reinterpret_cast<const IVec*>(bytes_.get() + group * kept_bytes());
+        IVec* out = reinterpret_cast<IVec*>(panel);
+        for (size_t run = 0, count = runs(); run < count; ++run, packed += kVecs, out += 4 * kVecs)
+#pragma GCC unroll 4
+            for (int i = 0; i < kVecs; ++i)
+#pragma GCC unroll 4
+                for (int s = 0; s < 4; ++s) out[s * kVecs + i] = (packed[i] >> (2 * s)) & 0x03030303;
+        return panel;
+    }
+
+    // Calls take(output, sums [lane] of (trit + 1) * code) for every output.
+    template <class Take>
+    void each_output(const Codes& codes, Take&& take) const {
+        alignas(64) int32_t acc[(kTile > 2 * kTileOutputs ? kTile : 2 * kTileOutputs) * kLanes];
+        const auto hand_over = [&](int group) {
+            const int first = group * group_outputs();
+            const int used = outputs - first < group_outputs() ? outputs - first : group_outputs();
+            for (int r = 0; r < used; ++r) take(first + r, acc + r * kLanes);
+        };
+#if defined(TINYALIGN_AMX)
+        if (tiled_) {
+            const Tiles tiles;
+            for (int group = 0; group < groups(); ++group) {
+                const uint8_t* w = unpacked(group, codes.panel.get());
+                tiles.multiply(w, codes.codes.get(), blocks(), acc);
+                hand_over(group);
             }
+            return;
+        }
+#endif
+        for (int group = 0; group < groups(); ++group) {
+            integer_tile(bytes_.get() + group * group_bytes(), codes.codes.get(), (inputs + 3) / 4, acc);
+            hand_over(group);
         }
     }
 
     Array<float> weights_;   // [tile][inputs][kTile]
-    Array<uint8_t> bytes_;   // [tile][inputs / 4][kTile][4]
+    Array<uint8_t> bytes_;   // [group][kept_bytes], trit + 1; in 2 bits byte i of a run holds i, i + kRun, ..
     Array<float> bias_;      // [outputs], or empty
     float scale_ = 1.0f;
+    bool tiled_ = false;
 };
 
 }  // namespace tinyalign

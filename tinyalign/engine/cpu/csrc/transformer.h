@@ -45,7 +45,7 @@ struct Activations {
           scores(rows(size_t(slots) * 4 + kLanes)) {
         int widest = m.shape.d_model > m.shape.d_mlp ? m.shape.d_model : m.shape.d_mlp;
         widest = widest > m.q_size() ? widest : m.q_size();
-        codes.codes.resize(rows(widest + 3));
+        codes.resize(widest);
     }
     static size_t rows(size_t count) { return count * kLanes; }
     Array<float> x, normed, q, k, v, mixed, gate, up, logits, cosine, sine, scores;
