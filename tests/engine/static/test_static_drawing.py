@@ -80,6 +80,11 @@ def test_rows_that_cannot_be_sampled_say_so_and_leave_the_others(how: Sampling) 
     assert [found[row] for row in (0, 3, 5)] == [expected[row] for row in (0, 3, 5)]
 
 
+def test_a_number_on_the_edge_of_two_tokens_draws_the_later_one() -> None:
+    u = torch.tensor([0.25, 0.5, 0.75, 0.75 - 2**-33], dtype=torch.float64)
+    assert draw(torch.zeros(4, 4), u, Sampling()).tolist() == [1, 2, 3, 2]
+
+
 def test_a_token_of_weight_0_gives_way_to_the_likeliest() -> None:
     weights = torch.tensor(
         [[0.2, 0.0, 1.0, 0.0], [1.0, 0.5, 0.0, 0.3], [float("nan")] * 4], dtype=torch.float64
