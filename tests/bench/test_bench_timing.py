@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
@@ -87,3 +88,15 @@ int main(int argc, char** argv) {
     return 0;
 }
 """
+
+
+def test_a_short_run_is_repeated_and_counts_once() -> None:
+    runs: list[int] = []
+
+    def short() -> None:
+        runs.append(1)
+        time.sleep(0.004)
+
+    (timed,) = contest({"a": short}, baseline="a", rounds=3, warmed=True, least=0.05, work={"a": 2.0})
+    assert 12 <= len(runs) <= 40
+    assert 0.004 <= timed.wall_median <= 0.02

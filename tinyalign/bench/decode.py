@@ -104,13 +104,14 @@ def bench_decode(
     longest: float = 12.0,
     cache_cost: MeasuredCost | None = None,
     known: DecodeResult | None = None,
+    least: float = 0.0,
 ) -> DecodeResult:
     """Time greedy decoding of one prompt, `tokens` new tokens a story, ourselves against `peers`.
 
     On the device that the model is on. Greedy, so that every contestant's story can be judged after every
     run (see `tinyalign.bench.judging`). Each runs at the fastest of its batches (`most_stories` at most, and
     none that takes more than `longest` seconds a run; peers at the batch that they had in `known`, a contest
-    on one thread, if it is given). With `threads` above 1 only those who can use them take part.
+    on one thread, if it is given), as often as `least` seconds a round take. With `threads` above 1 only those who can use them take part.
     A peer that is wrong or cannot run here is left out, with the reason.
     Raises `CheckpointError` when ours tells another story or a figure is above `peaks`, `InputError` where no
     backend of ours serves the model, `UnknownNameError` for an unknown peer.
@@ -146,6 +147,7 @@ def bench_decode(
                 check=lambda name: entries[name].check(),
                 warmed=True,
                 wait=synchronizer(model.device),
+                least=least,
             )
     finally:
         torch.set_num_threads(before)

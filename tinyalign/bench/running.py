@@ -75,6 +75,11 @@ class Plan:
         return list(self.models) or [*here, "ternary", TERNARY_1M, NEO_1M]
 
     @property
+    def least(self) -> float:
+        """Seconds that a contestant runs in a round of decoding or scoring, at least."""
+        return 0.0 if self.quick else 1.0
+
+    @property
     def threads_to_try(self) -> list[int]:
         """One, and all; on a GPU one."""
         return [1] if self.device == "cuda" else sorted({1, self.threads})
@@ -103,8 +108,10 @@ class BenchResult:
         }
 
 
-def run_bench(plan: Plan, *, progress: Progress | None = None) -> BenchResult:
-    """Run the plan; raises what the contests raise."""
+def run_bench(
+    plan: Plan, *, progress: Progress | None = None, keep: Callable[[BenchResult], None] | None = None
+) -> BenchResult:
+    """Run the plan; `keep` gets what there is after each part. Raises what the contests raise."""
     show = progress or (lambda items, total, what: iter(items))
     torch.set_num_threads(1)
     tries = 1 if plan.quick else 5
@@ -117,6 +124,8 @@ def run_bench(plan: Plan, *, progress: Progress | None = None) -> BenchResult:
     jobs += _profile(plan, result, models)
     for job in show(jobs, len(jobs), "benchmark"):
         job()
+        if keep is not None:
+            keep(result)
     return result
 
 
@@ -147,6 +156,7 @@ def _decode(plan: Plan, result: BenchResult, models: list[StoryModel]) -> Iterat
                 longest=plan.longest,
                 cache_cost=_cost(plan, model),
                 known=next(on_one, None),
+                least=plan.least,
             )
         )
 
@@ -174,7 +184,7 @@ def _score(plan: Plan, result: BenchResult, models: list[StoryModel]) -> Iterato
             continue
         for threads in plan.threads_to_try:
             yield lambda model=model, threads=threads: result.score.append(
-                bench_score(model, rounds=plan.rounds, threads=threads, quick=plan.quick)
+                bench_score(model, rounds=plan.rounds, threads=threads, quick=plan.quick, least=plan.least)
             )
 
 

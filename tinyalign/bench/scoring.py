@@ -86,10 +86,12 @@ class ScoreResult:
         }
 
 
-def bench_score(model: StoryModel, *, rounds: int = 5, threads: int = 1, quick: bool = False) -> ScoreResult:
+def bench_score(
+    model: StoryModel, *, rounds: int = 5, threads: int = 1, quick: bool = False, least: float = 0.0
+) -> ScoreResult:
     """Time ours on each backend that serves the model on its device, and Hugging Face's plain forward.
 
-    `quick` takes four of the prompts. Every contestant's scores are checked after every run.
+    `quick` takes four of the prompts; `least` as in `contest`. Every contestant's scores are checked after every run.
     Raises `InputError` for a model without a tokenizer, `CheckpointError` when scores are wrong.
     """
     if model.tokenizer is None:
@@ -98,12 +100,14 @@ def bench_score(model: StoryModel, *, rounds: int = 5, threads: int = 1, quick: 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return _contest(model, prompts, rounds, threads)
+        return _contest(model, prompts, rounds, threads, least)
     finally:
         torch.set_num_threads(before)
 
 
-def _contest(model: StoryModel, prompts: tuple[str, ...], rounds: int, threads: int) -> ScoreResult:
+def _contest(
+    model: StoryModel, prompts: tuple[str, ...], rounds: int, threads: int, least: float
+) -> ScoreResult:
     runs: dict[str, Callable[[], Scores]] = {}
     absent: dict[str, str] = {}
     for backend in ("cpu", "torch"):
@@ -145,6 +149,7 @@ def _contest(model: StoryModel, prompts: tuple[str, ...], rounds: int, threads: 
         check=check,
         warmed=True,
         wait=synchronizer(model.device),
+        least=least,
     )
     clock: Clock = "cpu" if threads == 1 and model.device.type == "cpu" else "wall"
     allowed = _FLOAT if model.bits >= 16 else _TERNARY

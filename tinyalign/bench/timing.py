@@ -76,11 +76,15 @@ def contest(
     check: Callable[[str], None] | None = None,
     warmed: bool = False,
     wait: Callable[[], None] = lambda: None,
+    least: float = 0.0,
 ) -> tuple[Timed, ...]:
     """Time every contestant `rounds` times, in turn, after one run each that is not counted.
 
     Without that run where all are `warmed` already. `wait` is called before a clock is started and before it
     is stopped: a device that works on while Python goes ahead is waited for.
+
+    In a round a contestant runs once, or again and again until `least` seconds are over, of which a run's share
+    counts: what disturbs a machine for a moment weighs more on a short run.
 
     Ratios are taken within a round, so that a machine whose speed drifts, or that others use too, treats all
     alike. `work` says how much each does (1 unless given). `check` is called, untimed, after every run
@@ -98,12 +102,14 @@ def contest(
         shift = max(turn, 0) % len(names)
         for name in names[shift:] + names[:shift]:
             wait()
-            started, busy = time.perf_counter(), processor_seconds()
-            contestants[name]()
-            wait()
+            started, busy, runs = time.perf_counter(), processor_seconds(), 0
+            while runs == 0 or time.perf_counter() - started < least:
+                contestants[name]()
+                wait()
+                runs += 1
             if turn >= 0:
-                wall[name][turn] = time.perf_counter() - started
-                cpu[name][turn] = processor_seconds() - busy
+                wall[name][turn] = (time.perf_counter() - started) / runs
+                cpu[name][turn] = (processor_seconds() - busy) / runs
             if check is not None:
                 check(name)
     results = []

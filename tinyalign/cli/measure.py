@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tinyalign.bench.decode import DecodeResult
     from tinyalign.bench.linear import LinearResult
     from tinyalign.bench.profile import Profile
+    from tinyalign.bench.running import BenchResult
     from tinyalign.bench.scoring import ScoreResult
 
 
@@ -59,7 +60,13 @@ def bench(
         only=_split(only),
         quick=quick,
     )
-    result = run_bench(plan, progress=progress)
+
+    def keep(so_far: BenchResult) -> None:
+        # A benchmark takes many minutes: what is measured is not lost with what comes after it.
+        if out is not None:
+            write_json(out, so_far.to_json())
+
+    result = run_bench(plan, progress=progress, keep=keep)
     if result.linear:
         _print_linear(result.linear)
     for decoded in result.decode:
@@ -68,8 +75,6 @@ def bench(
         _print_score(scored)
     if result.profile:
         _print_profile(result.profile)
-    if out is not None:
-        write_json(out, result.to_json())
     if html is not None:
         from tinyalign.bench.page import page
 
