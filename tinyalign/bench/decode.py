@@ -111,8 +111,8 @@ def bench_decode(
     On the device that the model is on. Greedy, so that every contestant's story can be judged after every
     run (see `tinyalign.bench.judging`). Each runs at the fastest of its batches (`most_stories` at most, and
     none that takes more than `longest` seconds a run; peers at the batch that they had in `known`, a contest
-    on one thread, if it is given), as often as `least` seconds a round take. With `threads` above 1 only those who can use them take part.
-    A peer that is wrong or cannot run here is left out, with the reason.
+    on one thread, if it is given); `least` as in `contest`. With `threads` above 1 only those who can use
+    them take part. A peer that is wrong or cannot run here is left out, with the reason.
     Raises `CheckpointError` when ours tells another story or a figure is above `peaks`, `InputError` where no
     backend of ours serves the model, `UnknownNameError` for an unknown peer.
     """
@@ -132,7 +132,7 @@ def bench_decode(
                     if known is not None and not peer.own:
                         batches = [s.batch for s in known.standings if s.timed.name == peer.name] or batches
                     own = judge if peer.function is None else judge.of(peer.function(model))
-                    found = best_entry(peer, own, batches, stack, clock=clock, longest=longest)
+                    found = best_entry(peer, own, batches, stack, clock=clock, longest=longest, least=least)
                     if isinstance(found, Entry):
                         entries[peer.name] = found
                         continue

@@ -52,12 +52,19 @@ class Entry:
 
 
 def best_entry(
-    peer: Peer, judge: Judge, batches: list[int], stack: ExitStack, *, clock: Clock, longest: float
+    peer: Peer,
+    judge: Judge,
+    batches: list[int],
+    stack: ExitStack,
+    *,
+    clock: Clock,
+    longest: float,
+    least: float = 0.0,
 ) -> Entry | str:
     """The contestant at the fastest of `batches`, warmed up and checked, or why it cannot take part.
 
     Every batch runs twice, the second time counts; once, where the first took so long that what only a first
-    run does is nothing beside it. No larger ones are tried once a batch is slower
+    run does is nothing beside it. What counts is repeated until `least` seconds are over. No larger ones are tried once a batch is slower
     than the best, or when the next one would take more than `longest` seconds a run.
     Raises `CheckpointError` where we ourselves are wrong; a peer that is wrong is refused.
     """
@@ -71,7 +78,7 @@ def best_entry(
                 entry = Entry(peer, judge, stories, prepared)
                 seconds, rates[stories] = _timed(entry, clock)
                 if seconds < _LONG or peer.compiles:
-                    seconds, rates[stories] = _timed(entry, clock)
+                    seconds, rates[stories] = _timed(entry, clock, least)
                 entry.check()
             except CheckpointError as error:
                 if peer.own:
@@ -102,13 +109,15 @@ def best_entry(
     return best
 
 
-def _timed(entry: Entry, clock: Clock) -> tuple[float, float]:
-    """(seconds, tokens a second) of one run, by `clock`."""
+def _timed(entry: Entry, clock: Clock, least: float = 0.0) -> tuple[float, float]:
+    """(seconds, tokens a second) of a run, by `clock`, the mean of as many as `least` seconds take."""
     wait = synchronizer(entry.judge.setting.model.device)
     wait()
-    started, busy = time.perf_counter(), processor_seconds()
-    entry.run()
-    wait()
+    started, busy, runs = time.perf_counter(), processor_seconds(), 0
+    while runs == 0 or time.perf_counter() - started < least:
+        entry.run()
+        wait()
+        runs += 1
     wall, cpu = time.perf_counter() - started, processor_seconds() - busy
-    seconds = cpu if clock == "cpu" else wall
+    seconds = (cpu if clock == "cpu" else wall) / runs
     return seconds, entry.work / seconds

@@ -91,7 +91,7 @@ def bench_score(
 ) -> ScoreResult:
     """Time ours on each backend that serves the model on its device, and Hugging Face's plain forward.
 
-    `quick` takes four of the prompts; `least` as in `contest`. Every contestant's scores are checked after every run.
+    `quick` takes four of the prompts; `least` as in `contest`. Scores are checked after every run.
     Raises `InputError` for a model without a tokenizer, `CheckpointError` when scores are wrong.
     """
     if model.tokenizer is None:

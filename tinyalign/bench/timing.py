@@ -83,8 +83,8 @@ def contest(
     Without that run where all are `warmed` already. `wait` is called before a clock is started and before it
     is stopped: a device that works on while Python goes ahead is waited for.
 
-    In a round a contestant runs once, or again and again until `least` seconds are over, of which a run's share
-    counts: what disturbs a machine for a moment weighs more on a short run.
+    In a round a contestant runs once, or again and again until `least` seconds are over, of which a run's
+    share counts: what disturbs a machine for a moment weighs more on a short run.
 
     Ratios are taken within a round, so that a machine whose speed drifts, or that others use too, treats all
     alike. `work` says how much each does (1 unless given). `check` is called, untimed, after every run
