@@ -63,9 +63,10 @@ def best_entry(
 ) -> Entry | str:
     """The contestant at the fastest of `batches`, warmed up and checked, or why it cannot take part.
 
-    Every batch runs twice, the second time counts; once, where the first took so long that what only a first
-    run does is nothing beside it. What counts is repeated until `least` seconds are over. No larger ones are tried once a batch is slower
-    than the best, or when the next one would take more than `longest` seconds a run.
+    Every batch runs twice, the second time counts and is repeated until `least` seconds are over; once,
+    where the first took so long that what only a first run does is nothing beside it. No larger ones are
+    tried once a batch is slower than the best, or when the next one would take more than `longest` seconds a
+    run.
     Raises `CheckpointError` where we ourselves are wrong; a peer that is wrong is refused.
     """
     best: Entry | None = None
