@@ -31,7 +31,8 @@ public:
             int32_t tokens[kLanes];
             // Lanes beyond the end read the last token again; nobody looks at them.
             for (int l = 0; l < kLanes; ++l) tokens[l] = nodes[first + (l < used ? l : used - 1)].token;
-            forward(model_, a, tokens, positions_, [&](int layer) { attend(layer, a); });
+            const auto look_back = [&](int layer) { attend(layer, a); };
+            forward(model_, a, tokens, positions_, Attend(look_back));
             keep();
             each(first, used);
         }

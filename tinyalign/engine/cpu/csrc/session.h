@@ -145,8 +145,8 @@ private:
 
     // One step of all lanes, then a token for each that has a story.
     void advance(int slot) {
-        forward(model_, activations_, token_, position_,
-                [&](int layer) { lanes_->attend(layer, slot, length_, activations_); });
+        const auto look_back = [&](int layer) { lanes_->attend(layer, slot, length_, activations_); };
+        forward(model_, activations_, token_, position_, Attend(look_back));
         unembed(model_, activations_.x.get(), activations_);
         const float* logits = activations_.logits.get();
         find_largest(logits, model_.shape.vocab, largest_);

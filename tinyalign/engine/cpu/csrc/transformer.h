@@ -146,11 +146,23 @@ inline void embed(const Model& m, Activations& a, const int32_t* tokens, const i
     }
 }
 
+// A reference to what attends in a layer, so that the forward pass is compiled once and not for each of them.
+class Attend {
+public:
+    template <class F>
+    explicit Attend(const F& attend)
+        : attend_(&attend), call_([](const void* self, int layer) { (*static_cast<const F*>(self))(layer); }) {}
+    void operator()(int layer) const { call_(attend_, layer); }
+
+private:
+    const void* attend_;
+    void (*call_)(const void*, int);
+};
+
 // a.x [d_model][lane] after all layers, for the lanes' tokens at their positions. `attend(layer)` reads a.q
 // (scaled), a.k and a.v of this step, keeps the keys and values, and writes a.mixed [heads * d_head][lane].
-template <class Attend>
-void forward(const Model& m, Activations& a, const int32_t* tokens, const int32_t* positions,
-             Attend&& attend) {
+__attribute__((noinline)) inline void forward(const Model& m, Activations& a, const int32_t* tokens,
+                                              const int32_t* positions, Attend attend) {
     const Shape& s = m.shape;
     embed(m, a, tokens, positions);
     const float scale = 1.0f / __builtin_sqrtf(float(s.d_head));
