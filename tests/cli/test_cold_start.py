@@ -8,7 +8,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,33 +58,24 @@ def processor_seconds(script: str, **environment: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def least_of_tries(below: float, seconds: Callable[[int], float]) -> float:
-    """The least of up to five tries, none after the first that is `below`: other work only ever adds."""
-    found = seconds(0)
-    for turn in range(1, 5):
-        if found < below:
-            break
-        found = min(found, seconds(turn))
-    return found
-
-
 def test_a_story_comes_within_a_second_and_a_half_without_torch() -> None:
     script = COMMAND + (
         "main(); heavy = {'torch', 'transformers', 'transformer_lens', 'scipy'} & set(sys.modules); "
         "assert not heavy, heavy"
     )
     processor_seconds(script)  # builds the decoder where this machine has not yet
-    assert least_of_tries(1.5, lambda _: processor_seconds(script)) < 1.5
+    # Processor time of the fastest of three: the machine may be busy with other tests.
+    assert min(processor_seconds(script) for _ in range(3)) < 1.5
 
 
 @pytest.mark.slow
 def test_the_first_story_of_all_is_built_and_told_within_five_seconds(tmp_path: Path) -> None:
-    found = least_of_tries(
-        8, lambda turn: processor_seconds(COMMAND + "main()", TINYALIGN_CACHE=str(tmp_path / str(turn)))
-    )
+    seconds = [
+        processor_seconds(COMMAND + "main()", TINYALIGN_CACHE=str(tmp_path / str(turn))) for turn in range(2)
+    ]
     assert any((tmp_path / "0").glob("decoder-*.so"))
     # 3.9 on an idle core; a busy machine makes processor seconds longer too.
-    assert found < 8
+    assert min(seconds) < 8, seconds
 
 
 @pytest.mark.parametrize("name", EMBEDDED)
