@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,30 @@ def test_scores_in_shards(model: StoryModel, task: SampleTask) -> None:
         assert one == pytest.approx(other, abs=1e-4)
 
 
+@dataclass(frozen=True)
+class Gated(SampleTask):
+    """Its first shard comes at once, the others when the file `gate` is there: workers die half-way."""
+
+    gate: str = ""
+
+    def items(self, indices: range) -> list[Any]:
+        patience = time.monotonic() + 120
+        while indices.start > 0 and not Path(self.gate).exists():
+            assert time.monotonic() < patience, "nobody opened the gate"
+            time.sleep(0.01)
+        return super().items(indices)
+
+
+@pytest.fixture
+def gated(task: SampleTask, tmp_path: Path) -> Gated:
+    return Gated(
+        task.source, task.prompts, task.n, task.max_new_tokens, seed=task.seed, gate=str(tmp_path / "gate")
+    )
+
+
 @pytest.mark.slow
-def test_processes_give_the_same_bytes_though_one_is_killed(task: SampleTask, expected: list[bytes]) -> None:
-    shards = run_shards(task, shard_size=5, executor=Processes(2))
+def test_processes_give_the_same_bytes_though_one_is_killed(gated: Gated, expected: list[bytes]) -> None:
+    shards = run_shards(gated, shard_size=5, executor=Processes(2))
     with pytest.warns(UserWarning, match="A worker process died"):
         found = [next(shards)]
         children = [
@@ -98,8 +120,33 @@ def test_processes_give_the_same_bytes_though_one_is_killed(task: SampleTask, ex
         ]
         assert len(children) == 2
         children[0].kill()
+        Path(gated.gate).touch()
         found += shards
     assert found == expected
+
+
+@pytest.mark.slow
+def test_processes_that_hang_do_not_hold_up_the_end_of_a_run(task: SampleTask) -> None:
+    shards = [range(start, start + 5) for start in range(0, task.size, 5)]
+    before = set(psutil.Process().children())
+    run = Processes(2).shards(task, shards)
+    found = [next(run) for _ in shards]
+    workers = [
+        child
+        for child in set(psutil.Process().children()) - before
+        if "spawn_main" in " ".join(child.cmdline())
+    ]
+    assert len(workers) == 2
+    for worker in workers:
+        worker.suspend()
+    try:
+        assert next(run, None) is None
+        assert not psutil.wait_procs(workers, timeout=30)[1]
+    finally:
+        for worker in workers:
+            if worker.is_running():
+                worker.kill()
+    assert {indices for indices, _ in found} == set(shards)
 
 
 class Deadly(SampleTask):
@@ -117,7 +164,7 @@ def test_processes_that_keep_dying_are_given_up(task: SampleTask) -> None:
 
 @pytest.mark.slow
 def test_a_dask_cluster_gives_the_same_bytes_though_a_worker_is_killed(
-    task: SampleTask, expected: list[bytes]
+    gated: Gated, expected: list[bytes]
 ) -> None:
     distributed = pytest.importorskip("distributed")
     with (
@@ -126,11 +173,12 @@ def test_a_dask_cluster_gives_the_same_bytes_though_a_worker_is_killed(
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        shards = run_shards(task, shard_size=5, executor=Dask(client))
+        shards = run_shards(gated, shard_size=5, executor=Dask(client))
         found = [next(shards)]
         killed = next(iter(client.run(os.getpid).values()))
         assert killed != os.getpid()
         os.kill(killed, signal.SIGKILL)
+        Path(gated.gate).touch()
         found += shards
         assert found == expected
         assert killed not in client.run(os.getpid).values()

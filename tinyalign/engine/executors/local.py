@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Protocol, runtime_checkable
+from multiprocessing.context import SpawnContext, SpawnProcess
+from typing import Any, Protocol, runtime_checkable
 
 from tinyalign.common.errors import InputError
 from tinyalign.engine.executors.task import Task
@@ -34,6 +34,21 @@ class InProcess:
             yield indices, task.shard(indices)
 
 
+def _remembering(started: list[SpawnProcess]) -> SpawnContext:
+    """A context whose processes are also put into `started`.
+
+    They are started fresh: a forked copy of a process with threads (torch's, a notebook's) can lock up.
+    """
+
+    def process(*arguments: Any, **named: Any) -> SpawnProcess:
+        started.append(SpawnProcess(*arguments, **named))
+        return started[-1]
+
+    context = SpawnContext()
+    vars(context)["Process"] = process
+    return context
+
+
 class Processes:
     """`workers` processes of one thread each, started fresh for a run.
 
@@ -51,9 +66,8 @@ class Processes:
         left = set(shards)
         deaths = 0
         while left:
-            # Not forked: a forked copy of a process with threads (torch's, a notebook's) can lock up.
-            context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(min(self.workers, len(left)), mp_context=context)
+            started: list[SpawnProcess] = []
+            pool = ProcessPoolExecutor(min(self.workers, len(left)), mp_context=_remembering(started))
             futures: dict[Future[bytes], range] = {}
             try:
                 for indices in sorted(left, key=lambda shard: shard.start):
@@ -73,3 +87,8 @@ class Processes:
                 warnings.warn(f"A worker process died; {len(left)} shards are computed again.", stacklevel=2)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+                # One that was killed while it held the queue's lock would leave the others, and this
+                # process's end, waiting for it.
+                for process in started:
+                    if process.is_alive():
+                        process.kill()
