@@ -27,8 +27,8 @@ def silent(model: StoryModel) -> str:
 def on_cuda(monkeypatch: pytest.MonkeyPatch) -> StoryModel:
     """A model that says it is on a CUDA device; no check looks closer."""
     monkeypatch.setattr(StoryModel, "device", property(lambda _: torch.device("cuda", 0)))
-    monkeypatch.setitem(choosing._CHECKS, "cuda", lambda _: None)
-    monkeypatch.setitem(choosing._CHECKS, "static", lambda _: None)
+    monkeypatch.setitem(choosing._SAMPLERS, "cuda", lambda _: None)
+    monkeypatch.setitem(choosing._SAMPLERS, "static", lambda _: None)
     return story_model("llama")
 
 
@@ -51,10 +51,10 @@ def test_auto_takes_the_cpu_decoder_on_the_cpu() -> None:
 def test_auto_takes_static_caches_and_then_torch_with_a_warning(
     on_cuda: StoryModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(choosing._CHECKS, "cuda", refusing("no kernel."))
+    monkeypatch.setitem(choosing._SAMPLERS, "cuda", refusing("no kernel."))
     with pytest.warns(UserWarning, match="Sampling runs on torch, several times slower: no kernel"):
         assert sampling_backend(on_cuda, "auto") == "static"
-    monkeypatch.setitem(choosing._CHECKS, "static", refusing("no caches."))
+    monkeypatch.setitem(choosing._SAMPLERS, "static", refusing("no caches."))
     with pytest.warns(UserWarning, match="several times slower: no kernel"):
         assert sampling_backend(on_cuda, "auto") == "torch"
 

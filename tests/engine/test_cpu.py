@@ -92,7 +92,7 @@ def test_greedy_tokens_of_random_models_equal_hugging_face(kind: str) -> None:
 def test_logits_equal_the_float64_reference(shared_models: Path, stories260k: StoryModel) -> None:
     ids = stories260k.encode("Lily and her dad went to the lake. The water was cold, so she said no. " * 3)
     expected = numpy_logits(parse_v0((shared_models / "stories260K.bin").read_bytes()), ids)
-    found = CpuModel(stories260k).logits(ids).astype(np.float64)
+    found = CpuModel(stories260k, "scoring").logits(ids).astype(np.float64)
     assert len(ids) > 64
     assert np.abs(found - expected).max() <= 1e-4
     assert np.abs(log_softmax(found) - log_softmax(expected)).max() <= 1e-4
@@ -108,7 +108,7 @@ def test_logits_of_random_models_equal_torch(kind: str) -> None:
     ids = token_ids(50, batch=1)
     with torch.no_grad():
         expected = model.network(ids).logits[0].numpy()
-    assert np.abs(CpuModel(model).logits(ids[0].tolist()) - expected).max() <= 1e-4
+    assert np.abs(CpuModel(model, "scoring").logits(ids[0].tolist()) - expected).max() <= 1e-4
 
 
 @given(
@@ -157,7 +157,7 @@ def integers(trits: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.
     scales = np.full(32, np.nan, dtype=np.float32)
     sums = np.full((32, rows), -(2**31), dtype=np.int32)
     places = [native.address(array) for array in (*inputs, codes, scales, sums)]
-    assert native.bound().ta_integers(places[0], rows, columns, *places[1:]) == 0
+    assert native.bound("scoring").ta_integers(places[0], rows, columns, *places[1:]) == 0
     return torch.tensor(codes), torch.tensor(scales), torch.tensor(sums)
 
 
@@ -243,7 +243,7 @@ def test_token_frequencies_follow_the_exact_distribution(draw: Sampling, kind: s
     prompt = token_ids(9, batch=1)[0].tolist()
     n = 8_000
     drawn = [story.tokens[0] for story in from_ids(model, [prompt], draw, each=n, limit=1)]
-    logits = torch.tensor(CpuModel(model).logits(prompt)[-1:]).double()
+    logits = torch.tensor(CpuModel(model, "scoring").logits(prompt)[-1:]).double()
     counts = np.bincount(drawn, minlength=D_VOCAB)
     weights = (logits[0] / draw.temperature).softmax(0).numpy()
     order = np.argsort(-weights, kind="stable")

@@ -178,7 +178,7 @@ def test_models_that_would_give_wrong_numbers_are_refused() -> None:
     replaced.network.get_submodule("model.layers.0.mlp").down_proj = Other(64, 32, bias=False)
     assert refusal(replaced) == "has a Other at layers.0.mlp.down_proj"
     with pytest.raises(InputError, match="which has a Other at"):
-        CpuModel(replaced)
+        CpuModel(replaced, "float32")
 
 
 def test_bad_input_is_refused_in_one_sentence(stories260k: StoryModel) -> None:
@@ -190,4 +190,4 @@ def test_bad_input_is_refused_in_one_sentence(stories260k: StoryModel) -> None:
         sample(stories260k, "Once", backend="gpu")
     for ids in ([], [512], [1] * 513):
         with pytest.raises(InputError, match="expected 1 to 512 ids below 512"):
-            CpuModel(stories260k).logits(ids)
+            CpuModel(stories260k, "scoring").logits(ids)

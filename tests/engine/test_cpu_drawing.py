@@ -33,7 +33,7 @@ def choose(
     out = np.full(32, -7, dtype=np.int32)
     drawn = native.Draw(draw.temperature, draw.top_p or 0.0, draw.top_k or 0, 0)
     places = [native.address(array) for array in (lanes, uniforms, out)]
-    code = native.bound().ta_choose(places[0], lanes.shape[0], ctypes.byref(drawn), *places[1:])
+    code = native.bound("scoring").ta_choose(places[0], lanes.shape[0], ctypes.byref(drawn), *places[1:])
     assert code == 0
     return out.tolist()
 
@@ -80,7 +80,7 @@ def test_every_instruction_set_draws_alike(march: str, monkeypatch: pytest.Monke
     if not build.supports(march):
         with pytest.raises(Exception, match="this processor"):
             monkeypatch.setenv(build.MARCH_VARIABLE, march)
-            build.library()
+            build.library("float32")
         return
     monkeypatch.setenv(build.MARCH_VARIABLE, march)
     logits, u = some_logits(5, 700, 3.0), np.random.default_rng(2).random(32)

@@ -30,7 +30,7 @@ def test_the_paths_agree(march: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(build.MARCH_VARIABLE, march)
     if not build.supports(march):
         with pytest.raises(InputError, match="this processor"):
-            build.library()
+            build.library("float32")
         return
     trits = torch.randint(-1, 2, (37, 1030), generator=torch.Generator().manual_seed(1)).to(torch.int8)
     trits[0] = 1
@@ -45,7 +45,7 @@ def test_the_paths_agree(march: str, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = [token_ids(1 + i, batch=1, seed=i)[0].tolist() for i in range(40)]
     for kind in ("llama", "llama-gqa-ternary"):
         model = story_model(kind)
-        cpu = CpuModel(model)
+        cpu = CpuModel(model, "scoring")
         assert cpu.instructions == (PATHS[march] or cpu.instructions)
         ids = token_ids(40, batch=1)
         with torch.no_grad():
@@ -58,4 +58,4 @@ def test_the_paths_agree(march: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_unknown_instruction_set_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(build.MARCH_VARIABLE, "x86-64-v9")
     with pytest.raises(InputError, match="asks for 'x86-64-v9', which is unknown"):
-        build.library()
+        build.library("float32")

@@ -194,18 +194,18 @@ def agreeing(model: StoryModel, ids: tuple[int, ...]) -> list[float]:
 
 def test_copies_are_reused_bounded_and_given_back() -> None:
     model = story_model("llama")
-    first = weights.current(model)
-    assert weights.current(model) is first
+    first = weights.current(model, "scoring")
+    assert weights.current(model, "scoring") is first
     others = [story_model("llama", seed) for seed in range(6)]
-    assert len({id(weights.current(other)) for other in others}) == 6
-    assert len(weights._copies) <= weights._KEPT
-    assert weights.current(model) is not first
+    assert len({id(weights.current(other, "scoring")) for other in others}) == 6
+    assert len(weights._copies["scoring"]) <= weights._KEPT
+    assert weights.current(model, "scoring") is not first
     gone = weakref.ref(others[-1].network)
-    before = len(weights._copies)
+    before = len(weights._copies["scoring"])
     others.clear()
     gc.collect()
     assert gone() is None
-    assert len(weights._copies) < before
+    assert len(weights._copies["scoring"]) < before
 
 
 def test_two_models_of_one_network_class_do_not_mix() -> None:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tinyalign.common.errors import InputError
 from tinyalign.models import StoryModel
 
-SAMPLING = ("auto", "torch", "static", "cpu", "cuda")
-SCORING = ("auto", "torch", "cpu")
+if TYPE_CHECKING:
+    from tinyalign.engine.cpu.build import Use
+
 # What "auto" tries for a model on a kind of device, the fastest first; elsewhere it is torch.
 _TRIED = {"cpu": ("cpu", "static"), "cuda": ("cuda", "static")}
 
 
-def _check_cpu(model: StoryModel) -> None:
+def _check_cpu(model: StoryModel, use: Use) -> None:
     from tinyalign.engine.cpu.build import library
     from tinyalign.engine.cpu.serving import check_served
 
     check_served(model)
-    library()
+    library(use)
 
 
 def _check_cuda(model: StoryModel) -> None:
@@ -36,12 +39,16 @@ def _check_static(model: StoryModel) -> None:
     check_served(model)
 
 
-# Raise `InputError`, saying why, where a backend cannot run a model here.
-_CHECKS: dict[str, Callable[[StoryModel], None]] = {
-    "cpu": _check_cpu,
-    "cuda": _check_cuda,
+# They raise `InputError`, saying why, where a backend cannot run a model here.
+_Checks = dict[str, Callable[[StoryModel], None]]
+_SAMPLERS: _Checks = {
     "static": _check_static,
+    "cpu": functools.partial(_check_cpu, use="float32"),
+    "cuda": _check_cuda,
 }
+_SCORERS: _Checks = {"cpu": functools.partial(_check_cpu, use="scoring")}
+SAMPLING = ("auto", "torch", *_SAMPLERS)
+SCORING = ("auto", "torch", *_SCORERS)
 
 
 def sampling_backend(model: object, backend: str) -> str:
@@ -50,16 +57,17 @@ def sampling_backend(model: object, backend: str) -> str:
     Raises `InputError` for an unknown backend, or where the one asked for by name cannot run the model. A
     warning says why where "auto" takes another than the fastest for a `StoryModel`'s device.
     """
-    return _chosen(model, backend, SAMPLING, "Sampling")
+    return _chosen(model, backend, _SAMPLERS, "Sampling")
 
 
 def served_on_cpu(model: object, backend: str, doing: str) -> StoryModel | None:
     """The model where the CPU backend is to score it, None where torch is; as `sampling_backend`."""
-    chosen = _chosen(model, backend, SCORING, doing)
+    chosen = _chosen(model, backend, _SCORERS, doing)
     return model if chosen == "cpu" and isinstance(model, StoryModel) else None
 
 
-def _chosen(model: object, backend: str, known: tuple[str, ...], doing: str) -> str:
+def _chosen(model: object, backend: str, checks: _Checks, doing: str) -> str:
+    known = ("auto", "torch", *checks)
     if backend not in known:
         raise InputError(f"Backend {backend!r} is unknown: expected one of {', '.join(known)}.")
     if backend == "torch":
@@ -69,13 +77,13 @@ def _chosen(model: object, backend: str, known: tuple[str, ...], doing: str) -> 
             return "torch"
         raise InputError(f"The {backend} backend runs a StoryModel, not a {type(model).__name__}: load one.")
     if backend != "auto":
-        _CHECKS[backend](model)
+        checks[backend](model)
         return backend
     first: InputError | None = None
-    tried = [name for name in _TRIED.get(model.device.type, ()) if name in known]
+    tried = [name for name in _TRIED.get(model.device.type, ()) if name in checks]
     for name in tried:
         try:
-            _CHECKS[name](model)
+            checks[name](model)
         except InputError as error:
             first = first or error
             continue

@@ -110,7 +110,7 @@ def _decoder(read: LightFolder) -> _Decoder | None:
     from tinyalign.engine.rotary import default_frequencies, rotary_tables
 
     try:
-        lib = native.bound()
+        lib = native.bound("float32")
     except InputError:
         # No compiler, or it failed: the ordinary path says so and goes on with torch.
         return None

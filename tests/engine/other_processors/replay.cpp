@@ -4,7 +4,9 @@
 #include <string>
 #include <vector>
 
+#include "byte_cache.h"
 #include "decoder.cpp"
+#include "scorer.cpp"
 
 namespace {
 
@@ -43,8 +45,9 @@ void integers() {
     write(codes), write(scales), write(sums);
 }
 
+template <class Cache>
 void sample(const Model* model) {
-    const int prompts = number(), each = number(), limit = number(), bytes = number();
+    const int prompts = number(), each = number(), limit = number();
     const std::vector<int64_t> offsets = read<int64_t>(prompts + 1);
     const std::vector<int32_t> tokens = read<int32_t>(size_t(offsets.back()));
     const std::vector<Draw> draw = read<Draw>(1);
@@ -52,12 +55,11 @@ void sample(const Model* model) {
     std::vector<int32_t> out(size_t(count) * limit), lengths(count);
     std::vector<int8_t> status(count);
     const Job job = {tokens.data(), offsets.data(), 0,     count,      each,           limit,         -1,
-                     model->shape.context, 32,      bytes, draw[0],    out.data(),     lengths.data(), status.data(),
+                     model->shape.context, 32,      draw[0],    out.data(),     lengths.data(), status.data(),
                      nullptr,       nullptr};
-    Session* session = ta_session(model, &job, 2);
-    while (const int code = ta_run(session, 16))
+    Session<Cache> session(*model, job, 2);
+    while (const int code = session.run(16))
         if (code < 0) std::exit(4);
-    ta_session_free(session);
     write(out);
 }
 
@@ -91,7 +93,9 @@ int main(int, char** arguments) {
         } else if (call == 'I') {
             integers();
         } else if (call == 'S') {
-            sample(model);
+            sample<FloatCache>(model);
+        } else if (call == 'Q') {
+            sample<ByteCache>(model);
         } else {
             return 5;
         }

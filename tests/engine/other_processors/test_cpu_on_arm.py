@@ -47,7 +47,7 @@ class Recording:
         self.calls.append(call.encode() + b"".join(written))
         return 0
 
-    def library(self) -> SimpleNamespace:
+    def library(self, _: build.Use) -> SimpleNamespace:
         """What `native.bound` would give."""
 
         def at(address: int, count: int, size: int) -> bytes:
@@ -90,19 +90,19 @@ def test_logits_and_stories_equal_this_machines(
     replay: Path, recording: Recording, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = story_model(kind)
-    CpuModel(model)
+    CpuModel(model, "float32")
     ids = token_ids(50, batch=1)[0].tolist()
     recording.note("L", len(ids), np.array(ids, dtype=np.int32))
     offsets = np.cumsum([0, *map(len, PROMPTS)], dtype=np.int64)
     tokens = np.concatenate([np.array(prompt, dtype=np.int32) for prompt in PROMPTS])
     draw = native.Draw(1.0, 0.0, 0, 3)
-    for cache in (0, 1):
-        recording.note("S", len(PROMPTS), 2, 30, cache, offsets, tokens, draw)
+    for call in ("S", "Q"):
+        recording.note(call, len(PROMPTS), 2, 30, offsets, tokens, draw)
     written = recording.run(replay, tmp_path)
     monkeypatch.undo()
     size = 50 * model.config.d_vocab
     found = np.frombuffer(written[: 4 * size], dtype=np.float32).reshape(50, -1)
-    assert np.abs(found - CpuModel(model).logits(ids)).max() <= 1e-4
+    assert np.abs(found - CpuModel(model, "scoring").logits(ids)).max() <= 1e-4
     stories = np.frombuffer(written[4 * size :], dtype=np.int32).reshape(2, 80, 30)
     for cache, own in zip(("float32", "int8"), stories, strict=True):
         request = Request([""] * len(PROMPTS), PROMPTS, 2, 30, Sampling(), (), 3, None, cache)

@@ -68,7 +68,7 @@ def stepwise(
 
     Raises `CheckpointError` on logits that are not finite or when memory runs out.
     """
-    cpu = current(model)
+    cpu = current(model, cache)
     count, limit = len(sequences), max(map(len, sequences)) - 1
     forced = np.zeros((count, limit), dtype=np.int32)
     for row, ids in zip(forced, sequences, strict=True):
@@ -87,7 +87,6 @@ def stepwise(
         end=-1,
         capacity=min(cpu.context, limit + 1),
         lanes=_LANES,
-        bytes=int(cache == "int8"),
         draw=native.Draw(0.0, 0.0, 0, 0),
         tokens=native.address(tokens),
         lengths=native.address(lengths),

@@ -18,9 +18,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinyalign.engine.cpu.build import library
+from tinyalign.engine.cpu.build import Use, library
 
-# The order of `Part` in csrc/decoder.cpp, by Llama's names.
+# The order of `Part` in csrc/interface.h, by Llama's names.
 PARTS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 UNEMBEDDING = 7
 # The vectors of `ta_set_vector`; a norm's bias comes right after its gain.
@@ -69,7 +69,6 @@ class Job(Structure):
         ("end", c_int32),
         ("capacity", c_int32),
         ("lanes", c_int32),
-        ("bytes", c_int32),
         ("draw", Draw),
         ("tokens", c_void_p),
         ("lengths", c_void_p),
@@ -90,27 +89,36 @@ class Sequences(Structure):
     ]
 
 
-def bound() -> Any:
-    """The compiled library with the signature of every function declared; raises as `build.library` does."""
-    lib = library()
-    signatures: dict[str, tuple[Any, list[Any]]] = {
-        "ta_instructions": (c_char_p, []),
-        "ta_model": (c_void_p, [POINTER(Shape)]),
-        "ta_model_free": (None, [c_void_p]),
-        "ta_set_vector": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int64]),
-        "ta_set_window": (None, [c_void_p, c_int, c_int]),
-        "ta_set_bias": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int]),
-        "ta_set_float": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int, c_int]),
-        "ta_set_ternary": (c_int, [c_void_p, c_int, c_int, c_void_p, c_float, c_int, c_int]),
-        "ta_session": (c_void_p, [c_void_p, POINTER(Job), c_int]),
-        "ta_session_free": (None, [c_void_p]),
-        "ta_run": (c_int, [c_void_p, c_int]),
-        "ta_stop": (None, [c_void_p, c_int64]),
-        "ta_logits": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
-        "ta_score": (c_int, [c_void_p, POINTER(Sequences), c_int64, c_int64]),
-        "ta_integers": (c_int, [c_void_p, c_int, c_int, *[c_void_p] * 4]),
-        "ta_choose": (c_int, [c_void_p, c_int, POINTER(Draw), c_void_p, c_void_p]),
-    }
+# Result and arguments of every function: those of all libraries, of sampling, and of scoring.
+_Signatures = dict[str, tuple[Any, list[Any]]]
+_MODEL: _Signatures = {
+    "ta_instructions": (c_char_p, []),
+    "ta_model": (c_void_p, [POINTER(Shape)]),
+    "ta_model_free": (None, [c_void_p]),
+    "ta_set_vector": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int64]),
+    "ta_set_window": (None, [c_void_p, c_int, c_int]),
+    "ta_set_bias": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int]),
+    "ta_set_float": (c_int, [c_void_p, c_int, c_int, c_void_p, c_int, c_int]),
+    "ta_set_ternary": (c_int, [c_void_p, c_int, c_int, c_void_p, c_float, c_int, c_int]),
+}
+_SAMPLING: _Signatures = {
+    "ta_session": (c_void_p, [c_void_p, POINTER(Job), c_int]),
+    "ta_session_free": (None, [c_void_p]),
+    "ta_run": (c_int, [c_void_p, c_int]),
+    "ta_stop": (None, [c_void_p, c_int64]),
+}
+_SCORING: _Signatures = {
+    "ta_logits": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
+    "ta_score": (c_int, [c_void_p, POINTER(Sequences), c_int64, c_int64]),
+    "ta_integers": (c_int, [c_void_p, c_int, c_int, *[c_void_p] * 4]),
+    "ta_choose": (c_int, [c_void_p, c_int, POINTER(Draw), c_void_p, c_void_p]),
+}
+
+
+def bound(use: Use) -> Any:
+    """A library with the signature of every function declared; raises as `build.library` does."""
+    lib = library(use)
+    signatures = _MODEL | (_SCORING if use == "scoring" else _SAMPLING)
     for name, (result, arguments) in signatures.items():
         function = getattr(lib, name)
         function.restype, function.argtypes = result, arguments

@@ -34,7 +34,7 @@ def run(model: StoryModel, request: Request, *, batch_size: int, threads: int) -
     Raises `CheckpointError` when logits are not finite or memory runs out, `InputError` on token ids that
     the model doesn't have.
     """
-    cpu = current(model)
+    cpu = current(model, request.cache)
     for ids in request.encoded:
         if not ids or len(ids) >= cpu.context or not all(0 <= token < cpu.vocab for token in ids):
             raise InputError(
@@ -84,7 +84,6 @@ class _Window:
             end=-1 if model.eos_id is None else model.eos_id,
             capacity=min(cpu.context, max(map(len, request.encoded)) + limit),
             lanes=lanes,
-            bytes=int(request.cache == "int8"),
             draw=_draw(request.draw, cpu.vocab, request.seed),
             tokens=native.address(self.tokens),
             lengths=native.address(self.lengths),

@@ -45,7 +45,7 @@ def _scored(
     model: StoryModel, order: list[Ids], starts: list[int], threads: int
 ) -> list[Float64[np.ndarray, " length"]]:
     """Scores of sorted sequences at their tokens' places, NaN before the first that is asked for."""
-    cpu = current(model)
+    cpu = current(model, "scoring")
     sizes = np.array([len(ids) for ids in order], dtype=np.int64)
     offsets = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes)])
     tokens = np.fromiter((token for ids in order for token in ids), dtype=np.int32, count=int(offsets[-1]))

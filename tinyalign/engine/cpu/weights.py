@@ -15,6 +15,7 @@ from torch import nn
 
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.engine.cpu import native
+from tinyalign.engine.cpu.build import SOURCES, Use
 from tinyalign.engine.cpu.serving import (
     GPT_NEO,
     LLAMA,
@@ -29,20 +30,22 @@ from tinyalign.engine.rotary import network_tables
 from tinyalign.models import StoryModel
 from tinyalign.ternary import TernaryLinear
 
-# Models whose copies are kept: a base, an edited one, and some for comparison.
+# Models whose copies are kept for each use: a base, an edited one, and some for comparison.
 _KEPT = 4
 
 
 class CpuModel:
-    """The weights of `model`, copied now: later changes of the network are not seen (see `current`).
+    """The weights of `model`, copied now into a library: later changes are not seen (see `current`).
+
+    Its `lib` has the functions of `use`.
 
     Raises `InputError` for a model that is not served (see `serving.refusal`) or when the decoder cannot
     be built, `CheckpointError` when memory runs out.
     """
 
-    def __init__(self, model: StoryModel) -> None:
+    def __init__(self, model: StoryModel, use: Use) -> None:
         check_served(model)
-        self.lib = native.bound()
+        self.lib = native.bound(use)
         self.vocab, self.context = model.config.d_vocab, model.config.n_ctx
         network: Any = model.network
         family = family_of(model) or LLAMA
@@ -76,7 +79,10 @@ class CpuModel:
         return self.lib.ta_instructions().decode()
 
     def logits(self, tokens: list[int]) -> Float32[np.ndarray, "pos d_vocab"]:
-        """Logits after every token of a text; raises `InputError` where it's empty, too long or unknown."""
+        """Logits after every token of a text; only with the library for scoring.
+
+        Raises `InputError` where the text is empty, too long or has unknown tokens.
+        """
         if not 0 < len(tokens) <= self.context or not all(0 <= t < self.vocab for t in tokens):
             raise InputError(
                 f"{len(tokens)} token ids cannot be read: expected 1 to {self.context} ids below "
@@ -137,12 +143,13 @@ class _Copy:
     cpu: CpuModel
 
 
-_copies: weakref.WeakKeyDictionary[nn.Module, _Copy] = weakref.WeakKeyDictionary()
+_Copies = weakref.WeakKeyDictionary[nn.Module, _Copy]
+_copies: dict[Use, _Copies] = {use: weakref.WeakKeyDictionary() for use in SOURCES}
 _lock = threading.Lock()
 
 
-def current(model: StoryModel) -> CpuModel:
-    """The decoder with the weights that `model` has at this moment; raises as `CpuModel` does.
+def current(model: StoryModel, use: Use) -> CpuModel:
+    """The library for `use` with the weights that `model` has at this moment; raises as `CpuModel` does.
 
     A copy made before is used again only where every weight still has the same bytes (a comparison of
     memory, a fraction of a millisecond for a million weights): edits in place are seen however they are
@@ -150,14 +157,15 @@ def current(model: StoryModel) -> CpuModel:
     """
     check_served(model)
     with _lock:
-        copy = _copies.pop(model.network, None)
+        kept = _copies[use]
+        copy = kept.pop(model.network, None)
         tensors, settings = _tensors(model.network), _settings(model)
         if copy is None or copy.settings != settings or not _same(copy.tensors, tensors):
-            kept = {name: tensor.clone() for name, tensor in tensors.items()}
-            copy = _Copy(kept, settings, CpuModel(model))
-        _copies[model.network] = copy
-        while len(_copies) > _KEPT:
-            del _copies[next(iter(_copies))]
+            before = {name: tensor.clone() for name, tensor in tensors.items()}
+            copy = _Copy(before, settings, CpuModel(model, use))
+        kept[model.network] = copy
+        while len(kept) > _KEPT:
+            del kept[next(iter(kept))]
     return copy.cpu
 
 

@@ -4,19 +4,9 @@
 
 namespace tinyalign {
 
-// Keys and values of 32 stories. All lanes write one slot a step, round and round; a lane's story fills the
-// last `length` slots, so lanes of different ages need no padding.
+// Keys and values of 32 stories (see `Block` in session.h). All lanes write one slot a step, round and round; a
+// lane's story fills the last `length` slots, so lanes of different ages need no padding.
 class LaneCache {
-public:
-    virtual ~LaneCache() = default;
-
-    // Keeps the key and value [d_head] of one lane's token at `slot`.
-    virtual void put(int layer, int head, int slot, int lane, const float* k, const float* v) = 0;
-
-    // Adds this step's keys and values at `slot` and mixes the values of each lane's last `lengths` slots, or
-    // of as many of them as the layer's window has.
-    virtual void attend(int layer, int slot, const int32_t* lengths, Activations& a) = 0;
-
 protected:
     LaneCache(const Model& m, int capacity) : model_(m), capacity_(capacity) {}
 
@@ -47,13 +37,15 @@ class FloatCache : public LaneCache {
 public:
     FloatCache(const Model& m, int capacity) : LaneCache(m, capacity), keys_(total()), values_(total()) {}
 
-    void put(int layer, int head, int slot, int lane, const float* k, const float* v) override {
+    static double speed() { return 1.0; }
+
+    void put(int layer, int head, int slot, int lane, const float* k, const float* v) {
         float *keys = key(layer, head, slot) + lane, *values = value(layer, head, slot) + lane;
         for (int d = 0; d < model_.shape.d_head; ++d) keys[size_t(d) * kLanes] = k[d];
         for (int d = 0; d < model_.shape.d_head; ++d) values[size_t(d) * kLanes] = v[d];
     }
 
-    void attend(int layer, int slot, const int32_t* lengths, Activations& a) override {
+    void attend(int layer, int slot, const int32_t* lengths, Activations& a) {
         const Shape& s = model_.shape;
         const size_t head_bytes = size_t(s.d_head) * kLanes * sizeof(float);
         const Sight sight = look(layer, lengths);

@@ -96,6 +96,17 @@ private:
         }
     }
 
+    // The order of tokens by falling logit, ties by id; without logits by id. One class, as sorting by two would
+    // be compiled twice.
+    struct Before {
+        const float* logits;
+        bool operator()(int a, int b) const {
+            if (logits == nullptr) return a < b;
+            const float x = logits[size_t(a) * kLanes], y = logits[size_t(b) * kLanes];
+            return x > y || (x == y && a < b);
+        }
+    };
+
     int32_t draw(const Asked& asked, int lane, double u) {
         const int32_t* near = near_.get() + size_t(lane) * vocab_;
         if (!keep(asked, lane, near, count_[lane])) {
@@ -131,10 +142,7 @@ private:
                 edge_.push_back(tokens[i]);
             }
         }
-        std::sort(edge_.begin(), edge_.end(), [&](int a, int b) {
-            const float x = logits[size_t(a) * kLanes], y = logits[size_t(b) * kLanes];
-            return x > y || (x == y && a < b);
-        });
+        std::sort(edge_.begin(), edge_.end(), Before{logits});
         bool reached = false;
         for (int token : edge_) {
             const bool heavy = asked.top_p > 0 && !kept_.empty() && !(before / asked.total[lane] < asked.top_p);
@@ -143,7 +151,7 @@ private:
             kept_.push_back(token);
             before += weights[size_t(token) * kLanes];
         }
-        std::sort(kept_.begin(), kept_.end());
+        std::sort(kept_.begin(), kept_.end(), Before{nullptr});
         return reached || kept_.size() >= most || count == vocab_ ||
                (asked.top_p > 0 && !(before / asked.total[lane] < asked.top_p));
     }

@@ -45,7 +45,8 @@ inline uint32_t mask_of(IVec seen) {
 #endif
 }
 
-// Memory on cache lines, zeroed: lanes that no story uses hold finite numbers.
+// Memory on cache lines, zeroed: lanes that no story uses hold finite numbers. Not inlined: constructors are long
+// enough to compile.
 template <class T>
 class Array {
 public:
@@ -58,7 +59,7 @@ public:
         other.data_ = nullptr;
         other.size_ = 0;
     }
-    void resize(size_t size) {
+    __attribute__((noinline)) void resize(size_t size) {
         release();
         data_ = static_cast<T*>(::operator new(size * sizeof(T) + 64, std::align_val_t(64)));
         std::memset(static_cast<void*>(data_), 0, size * sizeof(T) + 64);
@@ -71,7 +72,7 @@ public:
     size_t size() const { return size_; }
 
 private:
-    void release() {
+    __attribute__((noinline)) void release() {
         if (data_ != nullptr) ::operator delete(data_, std::align_val_t(64));
         data_ = nullptr;
     }

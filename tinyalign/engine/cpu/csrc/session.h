@@ -1,11 +1,10 @@
 // Sampling many stories: blocks of 32 lanes take stories in order, as others end or when all have ended.
 #pragma once
-#include <atomic>
-#include <memory>
-#include <system_error>
-#include <thread>
+#include <pthread.h>
 
-#include "byte_cache.h"
+#include <atomic>
+#include <list>
+
 #include "reading.h"
 #include "sampling.h"
 
@@ -23,7 +22,6 @@ struct Job {
     int32_t end;       // the token that ends a story, or -1
     int32_t capacity;  // most tokens that any story here puts into the cache
     int32_t lanes;     // lanes in use of each block, 1 to 32
-    int32_t bytes;     // 1: keys and values as int8
     Draw draw;
     int32_t* tokens;   // [count][limit], the new tokens
     int32_t* lengths;  // [count]
@@ -32,15 +30,18 @@ struct Job {
     double* log_probs;      // with `forced`: [count][limit], their log-probabilities in nats
 };
 
+// 32 lanes whose keys and values are kept by a `Cache`, which has for them
+//   static double speed(): numbers that it reads in the time of a float,
+//   put(layer, head, slot, lane, k, v): keeps the key and value [d_head] of one lane's token at `slot`,
+//   attend(layer, slot, lengths, a): adds this step's keys and values at `slot` and mixes the values of each
+//     lane's last `lengths` slots, or of as many of them as the layer's window has.
+template <class Cache>
 class Block {
 public:
     Block(const Model& model, const Job& job, std::atomic<int64_t>& next, std::atomic<bool>& broken)
         : model_(model), job_(job), next_(next), broken_(broken), activations_(model, job.capacity),
-          prompt_(model, job.capacity), sampler_(model.shape.vocab), rest_(rest_of(model, job.bytes != 0)) {
-        if (job.bytes)
-            lanes_ = std::make_unique<ByteCache>(model, job.capacity);
-        else
-            lanes_ = std::make_unique<FloatCache>(model, job.capacity);
+          lanes_(model, job.capacity), prompt_(model, job.capacity), sampler_(model.shape.vocab),
+          rest_(rest_of(model)) {
         for (int l = 0; l < kLanes; ++l) idle(l);
     }
 
@@ -101,12 +102,12 @@ private:
 
     // What a step costs beside attention, in slots of keys and values: a number of the cache takes as long as
     // about 10 multiply-adds of floats, or 30 of trits.
-    static double rest_of(const Model& m, bool bytes) {
+    static double rest_of(const Model& m) {
         const auto adds = [](const Linear& w) { return double(w.inputs) * w.outputs / (w.ternary ? 30 : 10); };
         double rest = adds(m.unembedding);
         for (const Layer& l : m.layers)
             for (const Linear* w : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down}) rest += adds(*w);
-        return rest / (2.0 * m.shape.layers * m.kv_size()) * (bytes ? 3 : 1);
+        return rest / (2.0 * m.shape.layers * m.kv_size()) * Cache::speed();
     }
 
     // Gives the lane the next story, its prompt but the last token being in the cache before `slot`.
@@ -123,7 +124,7 @@ private:
                 for (int p = 0; p < size - 1; ++p) {
                     int to = slot - (size - 1) + p;
                     if (to < 0) to += job_.capacity;
-                    lanes_->put(layer, h, to, lane, prompt_.key(layer, h, p), prompt_.value(layer, h, p));
+                    lanes_.put(layer, h, to, lane, prompt_.key(layer, h, p), prompt_.value(layer, h, p));
                 }
         story_[lane] = story;
         token_[lane] = ids[size - 1];
@@ -145,7 +146,7 @@ private:
 
     // One step of all lanes, then a token for each that has a story.
     void advance(int slot) {
-        const auto look_back = [&](int layer) { lanes_->attend(layer, slot, length_, activations_); };
+        const auto look_back = [&](int layer) { lanes_.attend(layer, slot, length_, activations_); };
         forward(model_, activations_, token_, position_, Attend(look_back));
         unembed(model_, activations_.x.get(), activations_);
         const float* logits = activations_.logits.get();
@@ -197,7 +198,7 @@ private:
     std::atomic<int64_t>& next_;
     std::atomic<bool>& broken_;
     Activations activations_;
-    std::unique_ptr<LaneCache> lanes_;
+    Cache lanes_;
     PathCache prompt_;
     Sampler sampler_;
     Largest largest_;
@@ -212,41 +213,53 @@ private:
     alignas(64) int32_t length_[kLanes];
 };
 
+template <class Cache>
 class Session {
 public:
     Session(const Model& model, const Job& job, int threads) : job_(job) {
-        for (int t = 0; t < threads; ++t)
-            blocks_.push_back(std::make_unique<Block>(model, job_, next_, broken_));
+        for (int t = 0; t < threads; ++t) blocks_.emplace_back(model, job_, next_, broken_);
     }
 
-    // 1: more to do, 0: all stories ended, -1: logits that are not finite.
+    // 1: more to do, 0: all stories ended, -1: logits that are not finite. A thread for each block but the first.
     int run(int steps) {
         std::atomic<bool> more{false};
-        std::vector<std::thread> helpers;
-        for (size_t b = 1; b < blocks_.size(); ++b) {
-            const auto work = [&, b] {
-                if (blocks_[b]->run(steps)) more = true;
-            };
-            try {
-                helpers.emplace_back(work);
-            } catch (const std::system_error&) {
-                work();  // the system gives no more threads: the block runs here
-            }
+        std::list<Turn> turns;
+        for (Block<Cache>& block : blocks_) {
+            turns.push_back({block, steps, more});
+            Turn& turn = turns.back();
+            turn.apart = turns.size() > 1 && pthread_create(&turn.thread, nullptr, Turn::run, &turn) == 0;
         }
-        if (blocks_[0]->run(steps)) more = true;
-        for (auto& helper : helpers) helper.join();
+        // This thread runs the first block, and those for which the system gave no thread.
+        for (Turn& turn : turns)
+            if (!turn.apart) Turn::run(&turn);
+        for (Turn& turn : turns)
+            if (turn.apart) pthread_join(turn.thread, nullptr);
         return broken_ ? -1 : more ? 1 : 0;
     }
 
     void stop(int64_t story) {
-        for (auto& block : blocks_) block->stop(story);
+        for (Block<Cache>& block : blocks_) block.stop(story);
     }
 
 private:
+    struct Turn {
+        Block<Cache>& block;
+        int steps;
+        std::atomic<bool>& more;
+        pthread_t thread = {};
+        bool apart = false;
+
+        static void* run(void* at) {
+            Turn& turn = *static_cast<Turn*>(at);
+            if (turn.block.run(turn.steps)) turn.more = true;
+            return nullptr;
+        }
+    };
+
     Job job_;
     std::atomic<int64_t> next_{0};
     std::atomic<bool> broken_{false};
-    std::vector<std::unique_ptr<Block>> blocks_;
+    std::list<Block<Cache>> blocks_;
 };
 
 }  // namespace tinyalign
