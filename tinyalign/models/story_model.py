@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+import numpy as np
 import torch
 
 from tinyalign.common.errors import InputError, TokenizerError
@@ -102,7 +103,8 @@ class StoryModel:
         for token in ids:
             if not 0 <= token < self.config.d_vocab:
                 raise InputError(f"Token id {token} is unknown: expected 0 to {self.config.d_vocab - 1}.")
-        text = self._tokenizer().decode(ids, skip_special_tokens=True)
+        # Transformers looks at every number of a list, and takes an array as it is.
+        text = self._tokenizer().decode(np.array(ids, dtype=np.int64), skip_special_tokens=True)
         return text if isinstance(text, str) else "".join(text)
 
     def sample(
