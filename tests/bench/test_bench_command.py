@@ -118,6 +118,18 @@ def test_the_command_writes_json_and_a_page(
     assert str(tmp_path) not in out.read_text()
 
 
+def test_a_search_for_batches_that_was_cut_off_is_told(
+    capsys: pytest.CaptureFixture[str], shared_models: Path
+) -> None:
+    arguments = ("--only", "decode", "--tokens", "4", "--rounds", "3", "--most", "256")
+    code, printed, _ = run(
+        capsys, "bench", *arguments, "--model", str(shared_models / "stories260K.bin"), "--longest", "0.001"
+    )
+    assert code == 0
+    told = "Hugging Face generate may have a better batch: 256 stories would take more than 0.001 seconds"
+    assert told in " ".join(printed.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

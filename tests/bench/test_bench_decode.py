@@ -128,13 +128,13 @@ def test_batches_grow_while_that_pays(model: StoryModel) -> None:
     best, trial = trial_of(model, {1: 0.02, 2: 0.02, 4: 0.1, 8: 0.1})
     assert best == 2
     assert list(trial.rates) == [1, 2, 4]
-    assert trial.ended == "4 stories were slower"
+    assert (trial.ended, trial.cut) == ("4 stories were slower", False)
     best, trial = trial_of(model, {1: 0.02, 2: 0.02}, longest=0.03)
     assert best == 1
-    assert trial.ended == "2 stories would take more than 0.03 seconds"
+    assert (trial.ended, trial.cut) == ("2 stories would take more than 0.03 seconds", True)
     best, trial = trial_of(model, {1: 0.02, 2: 0.02})
     assert best == 2
-    assert trial.ended == "it was the largest batch to try"
+    assert (trial.ended, trial.cut) == ("it was the largest batch to try", False)
 
 
 def test_several_threads_take_wall_time(model: StoryModel) -> None:

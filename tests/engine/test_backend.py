@@ -14,6 +14,7 @@ from tinyalign.common.errors import InputError
 from tinyalign.engine import backend as choosing
 from tinyalign.engine import sample, score_texts
 from tinyalign.engine.backend import sampling_backend
+from tinyalign.engine.cpu import build, native
 from tinyalign.models import StoryModel
 
 
@@ -27,8 +28,8 @@ def silent(model: StoryModel) -> str:
 def on_cuda(monkeypatch: pytest.MonkeyPatch) -> StoryModel:
     """A model that says it is on a CUDA device; no check looks closer."""
     monkeypatch.setattr(StoryModel, "device", property(lambda _: torch.device("cuda", 0)))
-    monkeypatch.setitem(choosing._SAMPLERS, "cuda", lambda _: None)
-    monkeypatch.setitem(choosing._SAMPLERS, "static", lambda _: None)
+    monkeypatch.setattr(choosing, "_check_cuda", lambda _: None)
+    monkeypatch.setattr(choosing, "_check_static", lambda _: None)
     return story_model("llama")
 
 
@@ -51,10 +52,10 @@ def test_auto_takes_the_cpu_decoder_on_the_cpu() -> None:
 def test_auto_takes_static_caches_and_then_torch_with_a_warning(
     on_cuda: StoryModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(choosing._SAMPLERS, "cuda", refusing("no kernel."))
+    monkeypatch.setattr(choosing, "_check_cuda", refusing("no kernel."))
     with pytest.warns(UserWarning, match="Sampling runs on torch, several times slower: no kernel"):
         assert sampling_backend(on_cuda, "auto") == "static"
-    monkeypatch.setitem(choosing._SAMPLERS, "static", refusing("no caches."))
+    monkeypatch.setattr(choosing, "_check_static", refusing("no caches."))
     with pytest.warns(UserWarning, match="several times slower: no kernel"):
         assert sampling_backend(on_cuda, "auto") == "torch"
 
@@ -86,6 +87,21 @@ def test_what_a_backend_cannot_run_is_said_before_anything_is_sampled() -> None:
     for backend in ("cpu", "static"):
         with pytest.raises(InputError, match="has a hook"):
             sample(model, [[1]], backend=backend)
+
+
+def test_only_the_library_that_is_used_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    built = build.library
+    for user in (build, native):
+        monkeypatch.setattr(user, "library", lambda use: (asked.append(use), built(use))[1])
+    model = story_model("llama")
+    for use in ("float32", "int8"):
+        asked.clear()
+        list(sample(model, [[1]], max_new_tokens=2, backend="cpu", cache=use))
+        assert set(asked) == {use}
+    asked.clear()
+    score_texts(model, [[1, 2]], backend="cpu")
+    assert set(asked) == {"scoring"}
 
 
 def test_only_a_story_model_runs_on_a_named_backend() -> None:

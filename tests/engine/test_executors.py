@@ -110,14 +110,16 @@ def gated(task: SampleTask, tmp_path: Path) -> Gated:
     )
 
 
+def worker_processes() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
 @pytest.mark.slow
 def test_processes_give_the_same_bytes_though_one_is_killed(gated: Gated, expected: list[bytes]) -> None:
     shards = run_shards(gated, shard_size=5, executor=Processes(2))
     with pytest.warns(UserWarning, match="A worker process died"):
         found = [next(shards)]
-        children = [
-            child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())
-        ]
+        children = worker_processes()
         assert len(children) == 2
         children[0].kill()
         Path(gated.gate).touch()
@@ -128,14 +130,9 @@ def test_processes_give_the_same_bytes_though_one_is_killed(gated: Gated, expect
 @pytest.mark.slow
 def test_processes_that_hang_do_not_hold_up_the_end_of_a_run(task: SampleTask) -> None:
     shards = [range(start, start + 5) for start in range(0, task.size, 5)]
-    before = set(psutil.Process().children())
     run = Processes(2).shards(task, shards)
     found = [next(run) for _ in shards]
-    workers = [
-        child
-        for child in set(psutil.Process().children()) - before
-        if "spawn_main" in " ".join(child.cmdline())
-    ]
+    workers = worker_processes()
     assert len(workers) == 2
     for worker in workers:
         worker.suspend()

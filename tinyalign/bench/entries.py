@@ -19,10 +19,14 @@ _LONG = 3.0  # seconds
 
 @dataclass(frozen=True)
 class Trial:
-    """What was tried of a contestant: work a second by batch, and why no larger batch was."""
+    """What was tried of a contestant: work a second by batch, and why no larger batch was.
+
+    `cut`: only for the time that it would have taken, so that a larger one may be better.
+    """
 
     rates: dict[int, float]
     ended: str
+    cut: bool = False
 
 
 class Entry:
@@ -71,7 +75,7 @@ def best_entry(
     """
     best: Entry | None = None
     rates: dict[int, float] = {}
-    ended = "it was the largest batch to try"
+    ended, cut = "it was the largest batch to try", False
     for stories in batches:
         with ExitStack() as own:
             try:
@@ -103,10 +107,10 @@ def best_entry(
                 break
         following = next((batch for batch in batches if batch > stories), None)
         if following is not None and seconds * following / stories > longest:
-            ended = f"{following} stories would take more than {longest:g} seconds"
+            ended, cut = f"{following} stories would take more than {longest:g} seconds", True
             break
     assert best is not None
-    best.trial = Trial(rates, ended)
+    best.trial = Trial(rates, ended, cut)
     return best
 
 

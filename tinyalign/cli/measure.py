@@ -124,6 +124,8 @@ def _print_decode(result: DecodeResult) -> None:
     for standing in result.standings:
         if standing.remark:
             print(f"{standing.timed.name}: {standing.remark}.")
+        if standing.trial.cut:
+            print(f"{standing.timed.name} may have a better batch: {standing.trial.ended} (--longest).")
     _print_absent(result.absent)
     if result.cache_cost is not None:
         on, cost = result.cache_cost.on, result.cache_cost.cost

@@ -12,6 +12,7 @@ from tinyalign.models import StoryModel
 
 if TYPE_CHECKING:
     from tinyalign.engine.cpu.build import Use
+    from tinyalign.engine.sampling import Cache
 
 # What "auto" tries for a model on a kind of device, the fastest first; elsewhere it is torch.
 _TRIED = {"cpu": ("cpu", "static"), "cuda": ("cuda", "static")}
@@ -41,28 +42,32 @@ def _check_static(model: StoryModel) -> None:
 
 # They raise `InputError`, saying why, where a backend cannot run a model here.
 _Checks = dict[str, Callable[[StoryModel], None]]
-_SAMPLERS: _Checks = {
-    "static": _check_static,
-    "cpu": functools.partial(_check_cpu, use="float32"),
-    "cuda": _check_cuda,
-}
-_SCORERS: _Checks = {"cpu": functools.partial(_check_cpu, use="scoring")}
-SAMPLING = ("auto", "torch", *_SAMPLERS)
-SCORING = ("auto", "torch", *_SCORERS)
 
 
-def sampling_backend(model: object, backend: str) -> str:
-    """The backend that samples `model`: the one asked for, or the first that can for "auto".
+def _samplers(cache: Cache) -> _Checks:
+    return {"static": _check_static, "cpu": functools.partial(_check_cpu, use=cache), "cuda": _check_cuda}
+
+
+def _scorers() -> _Checks:
+    return {"cpu": functools.partial(_check_cpu, use="scoring")}
+
+
+SAMPLING = ("auto", "torch", *_samplers("float32"))
+SCORING = ("auto", "torch", *_scorers())
+
+
+def sampling_backend(model: object, backend: str, cache: Cache = "float32") -> str:
+    """The backend that samples `model` with a cache: the one asked for, or the first that can for "auto".
 
     Raises `InputError` for an unknown backend, or where the one asked for by name cannot run the model. A
     warning says why where "auto" takes another than the fastest for a `StoryModel`'s device.
     """
-    return _chosen(model, backend, _SAMPLERS, "Sampling")
+    return _chosen(model, backend, _samplers(cache), "Sampling")
 
 
 def served_on_cpu(model: object, backend: str, doing: str) -> StoryModel | None:
     """The model where the CPU backend is to score it, None where torch is; as `sampling_backend`."""
-    chosen = _chosen(model, backend, _SCORERS, doing)
+    chosen = _chosen(model, backend, _scorers(), doing)
     return model if chosen == "cpu" and isinstance(model, StoryModel) else None
 
 

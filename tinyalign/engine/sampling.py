@@ -163,7 +163,7 @@ def sample(
         raise InputError(f"Stories {chosen} were asked for of {len(given) * n}: expected consecutive ones.")
     key = seed if coupled else derive_seed("sample one model", seed, model.sha256)
     request = Request(texts, encoded, n, max_new_tokens, draw, tuple(stop), key, chosen, cache)
-    found = _run(model, request, sampling_backend(model, backend), batch_size, threads)
+    found = _run(model, request, sampling_backend(model, backend, cache), batch_size, threads)
     return found if progress is None else _reported(found, len(chosen), progress)
 
 
