@@ -32,7 +32,7 @@ protected:
     const int capacity_;
 };
 
-// As floats, [layer][kv head][slot][d_head][lane].
+// As floats, [layer][kv head][vector of lanes][slot][d_head][lane of the vector].
 class FloatCache : public LaneCache {
 public:
     FloatCache(const Model& m, int capacity) : LaneCache(m, capacity), keys_(total()), values_(total()) {}
@@ -40,115 +40,154 @@ public:
     static double speed() { return 1.0; }
 
     void put(int layer, int head, int slot, int lane, const float* k, const float* v) {
-        float *keys = key(layer, head, slot) + lane, *values = value(layer, head, slot) + lane;
-        for (int d = 0; d < model_.shape.d_head; ++d) keys[size_t(d) * kLanes] = k[d];
-        for (int d = 0; d < model_.shape.d_head; ++d) values[size_t(d) * kLanes] = v[d];
+        const size_t at = place(layer, head, lane / kWidth, slot) + lane % kWidth;
+        for (int d = 0; d < model_.shape.d_head; ++d) keys_[at + size_t(d) * kWidth] = k[d];
+        for (int d = 0; d < model_.shape.d_head; ++d) values_[at + size_t(d) * kWidth] = v[d];
     }
 
     void attend(int layer, int slot, const int32_t* lengths, Activations& a) {
         const Shape& s = model_.shape;
-        const size_t head_bytes = size_t(s.d_head) * kLanes * sizeof(float);
         const Sight sight = look(layer, lengths);
         const int group = s.heads / s.kv_heads;
-        for (int g = 0; g < s.kv_heads; ++g) {
-            std::memcpy(key(layer, g, slot), a.k.get() + size_t(g) * s.d_head * kLanes, head_bytes);
-            std::memcpy(value(layer, g, slot), a.v.get() + size_t(g) * s.d_head * kLanes, head_bytes);
-            // Heads that share keys read them together, four, two or one at a time.
-            for (int h = 0; h < group;) {
-                const Window window{layer, g, g * group + h, slot, sight.longest, sight.shortest, sight.length};
-                if (group - h >= 4)
-                    mix<4>(window, a), h += 4;
-                else if (group - h >= 2)
-                    mix<2>(window, a), h += 2;
-                else
-                    mix<1>(window, a), h += 1;
+        for (int g = 0; g < s.kv_heads; ++g)
+            for (int v = 0; v < kVectors; ++v) {
+                Vec* key = reinterpret_cast<Vec*>(keys_.get() + place(layer, g, v, slot));
+                Vec* value = reinterpret_cast<Vec*>(values_.get() + place(layer, g, v, slot));
+                for (int d = 0; d < s.d_head; ++d) {
+                    key[d] = row(a.k.get(), size_t(g) * s.d_head + d)[v];
+                    value[d] = row(a.v.get(), size_t(g) * s.d_head + d)[v];
+                }
+                // Heads that share keys read them together, four, two or one at a time.
+                Window window{place(layer, g, v, 0), v, g * group, oldest(slot, sight.longest), sight.longest,
+                              sight.shortest, reinterpret_cast<const IVec*>(sight.length)[v]};
+                for (const int last = window.head + group; window.head < last;) {
+                    if (last - window.head >= 4)
+                        mix<4>(window, a), window.head += 4;
+                    else if (last - window.head >= 2)
+                        mix<2>(window, a), window.head += 2;
+                    else
+                        mix<1>(window, a), window.head += 1;
+                }
             }
-        }
     }
 
 private:
+    // What heads from `head` on look at: `longest` slots from `oldest` on, round and round.
     struct Window {
-        int layer, kv_head, head, slot, longest, shortest;
-        const int32_t* length;
+        size_t base;  // of slot 0
+        int vector, head, oldest, longest, shortest;
+        IVec length;
     };
-
-    float* key(int layer, int head, int slot) { return keys_.get() + place(layer, head, slot); }
-    float* value(int layer, int head, int slot) { return values_.get() + place(layer, head, slot); }
 
     size_t total() const {
         const Shape& s = model_.shape;
         return size_t(s.layers) * s.kv_heads * capacity_ * s.d_head * kLanes;
     }
-    size_t place(int layer, int head, int slot) const {
+    size_t place(int layer, int head, int v, int slot) const {
         const Shape& s = model_.shape;
-        return ((size_t(layer) * s.kv_heads + head) * capacity_ + slot) * s.d_head * kLanes;
+        return (((size_t(layer) * s.kv_heads + head) * kVectors + v) * capacity_ + slot) * s.d_head * kWidth;
     }
-    int oldest(const Window& w) const {
-        const int slot = w.slot - (w.longest - 1);
-        return slot < 0 ? slot + capacity_ : slot;
+    int oldest(int slot, int longest) const {
+        const int first = slot - (longest - 1);
+        return first < 0 ? first + capacity_ : first;
+    }
+
+    // Calls each(t, numbers from `first` on of the slot's key or value) for the slots in sight, the oldest first.
+    template <class Each>
+    void each_slot(const Window& w, const Array<float>& kept, int first, Each&& each) const {
+        const int d_head = model_.shape.d_head, slots = w.longest;
+        const int before = capacity_ - w.oldest < slots ? capacity_ - w.oldest : slots;
+        const Vec* base = reinterpret_cast<const Vec*>(kept.get() + w.base) + first;
+        const Vec* at = base + size_t(w.oldest) * d_head;
+        for (int t = 0; t < before; ++t, at += d_head) each(t, at);
+        for (int t = before; t < slots; ++t, base += d_head) each(t, base);
+    }
+
+    // Numbers of a head that registers hold for all heads at once.
+    template <int kHeads>
+    static constexpr int fit() {
+        return kRegisters / 2 / kHeads < 8 ? kRegisters / 2 / kHeads : 8;
     }
 
     template <int kHeads>
     void mix(const Window& w, Activations& a) {
-        const int d_head = model_.shape.d_head, slots = w.longest;
-        const float* q = a.q.get() + size_t(w.head) * d_head * kLanes;
-        IVec length[kVectors];
-        for (int v = 0; v < kVectors; ++v) length[v] = reinterpret_cast<const IVec*>(w.length)[v];
-        float* scores = a.scores.get();  // [head][slot][lane]
-        for (int t = 0, slot = oldest(w); t < slots; ++t, slot = slot + 1 == capacity_ ? 0 : slot + 1) {
-            const float* k = key(w.layer, w.kv_head, slot);
-            Vec sum[kHeads][kVectors] = {};
-            for (int d = 0; d < d_head; ++d)
-#pragma GCC unroll 16
-                for (int v = 0; v < kVectors; ++v) {
-                    const Vec in = row(k, d)[v];
-#pragma GCC unroll 4
-                    for (int h = 0; h < kHeads; ++h) sum[h][v] += in * row(q, h * d_head + d)[v];
-                }
-            const int age = slots - 1 - t;
-#pragma GCC unroll 4
-            for (int h = 0; h < kHeads; ++h)
-#pragma GCC unroll 16
-                for (int v = 0; v < kVectors; ++v) {
-                    // A slot older than a lane's story holds another story's key.
-                    const Vec seen = age < w.shortest ? sum[h][v]
-                                                      : (length[v] > age ? sum[h][v] : splat(-INFINITY));
-                    row(scores, size_t(h) * slots + t)[v] = seen;
-                }
-        }
-        Vec inverse[kHeads][kVectors];
-        for (int h = 0; h < kHeads; ++h) softmax(scores + size_t(h) * slots * kLanes, slots, inverse[h]);
-        constexpr int fit = kRegisters / 2 / kVectors / kHeads;
-        constexpr int step = fit > 0 ? fit : 1;
+        constexpr int kStep = fit<kHeads>();
+        const int d_head = model_.shape.d_head;
+        Vec largest[kHeads], inverse[kHeads];
         int d = 0;
-        for (; d + step <= d_head; d += step) sum_values<kHeads, step>(w, d, inverse, a);
+        for (; d + kStep <= d_head; d += kStep) score<kHeads, kStep>(w, d, a, largest);
+        for (; d < d_head; ++d) score<kHeads, 1>(w, d, a, largest);
+        for (int h = 0; h < kHeads; ++h) inverse[h] = weigh(w, scores(w, a, h), largest[h]);
+        for (d = 0; d + kStep <= d_head; d += kStep) sum_values<kHeads, kStep>(w, d, inverse, a);
         for (; d < d_head; ++d) sum_values<kHeads, 1>(w, d, inverse, a);
     }
 
+    // [slot][lane of the vector]
+    static Vec* scores(const Window& w, Activations& a, int h) {
+        return reinterpret_cast<Vec*>(a.scores.get()) + size_t(h) * w.longest;
+    }
+
+    // Adds what numbers `first` to first + kStep of keys and queries give to the scores of all slots in sight.
     template <int kHeads, int kStep>
-    void sum_values(const Window& w, int first, const Vec (*inverse)[kVectors], Activations& a) {
-        const int d_head = model_.shape.d_head, slots = w.longest;
-        const float* scores = a.scores.get();
-        Vec sum[kHeads][kStep][kVectors] = {};
-        for (int t = 0, slot = oldest(w); t < slots; ++t, slot = slot + 1 == capacity_ ? 0 : slot + 1) {
-            const float* values = value(w.layer, w.kv_head, slot);
+    void score(const Window& w, int first, Activations& a, Vec* largest) const {
+        Vec q[kHeads][kStep];
+#pragma GCC unroll 4
+        for (int h = 0; h < kHeads; ++h) {
+            largest[h] = splat(-INFINITY);
 #pragma GCC unroll 8
-            for (int h = 0; h < kHeads; ++h)
-#pragma GCC unroll 16
-                for (int v = 0; v < kVectors; ++v) {
-                    const Vec weight = row(scores, size_t(h) * slots + t)[v];
-#pragma GCC unroll 16
-                    for (int d = 0; d < kStep; ++d) sum[h][d][v] += weight * row(values, first + d)[v];
-                }
-        }
-#pragma GCC unroll 8
-        for (int h = 0; h < kHeads; ++h)
-#pragma GCC unroll 16
             for (int d = 0; d < kStep; ++d)
-#pragma GCC unroll 16
-                for (int v = 0; v < kVectors; ++v)
-                    row(a.mixed.get(), size_t(w.head + h) * d_head + first + d)[v] =
-                        sum[h][d][v] * inverse[h][v];
+                q[h][d] = row(a.q.get(), size_t(w.head + h) * model_.shape.d_head + first + d)[w.vector];
+        }
+        Vec* out = scores(w, a, 0);
+        const bool begun = first > 0;
+        const int slots = w.longest, shortest = w.shortest;
+        const IVec length = w.length;
+        each_slot(w, keys_, first, [&](int t, const Vec* k) {
+            const int age = slots - 1 - t;
+#pragma GCC unroll 4
+            for (int h = 0; h < kHeads; ++h) {
+                Vec& score = out[size_t(h) * slots + t];
+                Vec sum = begun ? score : Vec{};
+#pragma GCC unroll 8
+                for (int d = 0; d < kStep; ++d) sum += k[d] * q[h][d];
+                // A slot older than a lane's story holds another story's key.
+                if (age >= shortest) sum = length > age ? sum : splat(-INFINITY);
+                largest[h] = sum > largest[h] ? sum : largest[h];
+                score = sum;
+            }
+        });
+    }
+
+    // Scores become weights e^(score - largest); returns the inverse of their sum.
+    static Vec weigh(const Window& w, Vec* scores, Vec largest) {
+        Vec sum{};
+        for (int t = 0; t < w.longest; ++t) {
+            scores[t] = exponential(scores[t] - largest);
+            sum += scores[t];
+        }
+        return 1.0f / sum;
+    }
+
+    // Numbers `first` to first + kStep of a.mixed.
+    template <int kHeads, int kStep>
+    void sum_values(const Window& w, int first, const Vec* inverse, Activations& a) {
+        const Vec* weights = scores(w, a, 0);
+        const int slots = w.longest;
+        Vec sum[kHeads][kStep] = {};
+        each_slot(w, values_, first, [&](int t, const Vec* values) {
+#pragma GCC unroll 4
+            for (int h = 0; h < kHeads; ++h) {
+                const Vec weight = weights[size_t(h) * slots + t];
+#pragma GCC unroll 8
+                for (int d = 0; d < kStep; ++d) sum[h][d] += weight * values[d];
+            }
+        });
+#pragma GCC unroll 4
+        for (int h = 0; h < kHeads; ++h)
+#pragma GCC unroll 8
+            for (int d = 0; d < kStep; ++d)
+                row(a.mixed.get(), size_t(w.head + h) * model_.shape.d_head + first + d)[w.vector] =
+                    sum[h][d] * inverse[h];
     }
 
     Array<float> keys_, values_;

@@ -114,7 +114,7 @@ inline void gated(float* gate, const float* up, int size) {
     for (int d = 0; d < size; ++d)
         for (int v = 0; v < kVectors; ++v) {
             const Vec g = row(gate, d)[v];
-            row(gate, d)[v] = g / (exponential(-g) + 1.0f) * row(up, d)[v];
+            row(gate, d)[v] = quotient(g, exponential(-g) + 1.0f) * row(up, d)[v];
         }
 }
 
@@ -124,7 +124,7 @@ inline void gelu(float* x, int size) {
         for (int v = 0; v < kVectors; ++v) {
             const Vec a = row(x, d)[v];
             const Vec u = (a + a * a * a * 0.044715f) * 0.7978845608f;
-            row(x, d)[v] = a / (exponential(u * -2.0f) + 1.0f);
+            row(x, d)[v] = quotient(a, exponential(u * -2.0f) + 1.0f);
         }
 }
 
