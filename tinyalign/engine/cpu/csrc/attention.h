@@ -69,6 +69,7 @@ public:
                         mix<1>(window, a), window.head += 1;
                 }
             }
+        announce(layer, slot, lengths, a.ahead);
     }
 
 private:
@@ -101,6 +102,23 @@ private:
         const Vec* at = base + size_t(w.oldest) * d_head;
         for (int t = 0; t < before; ++t, at += d_head) each(t, at);
         for (int t = before; t < slots; ++t, base += d_head) each(t, base);
+    }
+
+    // Puts into `ahead` what is read when the next layer attends, or the first one in the next step.
+    void announce(int layer, int slot, const int32_t* lengths, Ahead& ahead) const {
+        const Shape& s = model_.shape;
+        const bool last = layer + 1 == s.layers;
+        const int next = last ? 0 : layer + 1, newest = last ? (slot + 1) % capacity_ : slot;
+        const int slots = look(next, lengths).longest, first = oldest(newest, slots);
+        const int before = capacity_ - first < slots ? capacity_ - first : slots;
+        const size_t bytes = size_t(s.d_head) * kVectorBytes;
+        ahead.clear();
+        for (int g = 0; g < s.kv_heads; ++g)
+            for (int v = 0; v < kVectors; ++v)
+                for (const Array<float>* kept : {&keys_, &values_}) {
+                    ahead.add(kept->get() + place(next, g, v, first), before * bytes);
+                    ahead.add(kept->get() + place(next, g, v, 0), (slots - before) * bytes);
+                }
     }
 
     // Numbers of a head that registers hold for all heads at once.

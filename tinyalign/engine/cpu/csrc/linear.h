@@ -2,6 +2,7 @@
 #pragma once
 #include <cmath>
 
+#include "ahead.h"
 #include "tiles.h"
 
 namespace tinyalign {
@@ -150,11 +151,11 @@ public:
     }
 
     // y [outputs][lane] from x [inputs][lane], or from `codes` of x where the weights are ternary.
-    void apply(const float* x, const Codes& codes, float* y) const {
+    void apply(const float* x, const Codes& codes, Ahead& ahead, float* y) const {
         if (ternary)
             apply_ternary(codes, y);
         else
-            apply_float(x, y);
+            apply_float(x, ahead, y);
     }
 
     // The exact sums of trit * code, [outputs][lane].
@@ -166,12 +167,14 @@ public:
 
 private:
     static constexpr int kRun = Codes::kRun;
+    // One line of memory is asked for with 16 multiply-adds of vectors: more of them hold up the weights.
+    static constexpr int kPace = kTile * kVectors < 16 ? 16 / (kTile * kVectors) : 1;
 
     void shape(int rows, int columns) { outputs = rows, inputs = columns; }
     int tiles() const { return (outputs + kTile - 1) / kTile; }
     float bias(int output) const { return bias_.size() > 0 ? bias_[output] : 0.0f; }
 
-    void apply_float(const float* x, float* y) const {
+    void apply_float(const float* x, Ahead& ahead, float* y) const {
         for (int tile = 0; tile < tiles(); ++tile) {
             const float* w = weights_.get() + size_t(tile) * inputs * kTile;
             Vec sum[kTile][kVectors];
@@ -179,8 +182,10 @@ private:
             for (int r = 0; r < kTile; ++r)
 #pragma GCC unroll 16
                 for (int v = 0; v < kVectors; ++v) sum[r][v] = Vec{};
+            Ahead::Lines lines = ahead.next(inputs / kPace);
             for (int k = 0; k < inputs; ++k, w += kTile) {
                 const Vec* in = row(x, k);
+                if (k % kPace == 0) lines.ask();
 #pragma GCC unroll 16
                 for (int r = 0; r < kTile; ++r)
 #pragma GCC unroll 16

@@ -50,6 +50,7 @@ struct Activations {
     static size_t rows(size_t count) { return count * kLanes; }
     Array<float> x, normed, q, k, v, mixed, gate, up, logits, cosine, sine, scores;
     Codes codes;
+    Ahead ahead;
 };
 
 inline void rms_norm(const float* x, const Norm& norm, float epsilon, float* out) {
@@ -170,29 +171,29 @@ __attribute__((noinline)) inline void forward(const Model& m, Activations& a, co
         const Layer& w = m.layers[layer];
         normalise(s, a.x.get(), w.attention_norm, a.normed.get());
         if (w.q.ternary || w.k.ternary || w.v.ternary) quantise(a.normed.get(), s.d_model, a.codes);
-        w.q.apply(a.normed.get(), a.codes, a.q.get());
-        w.k.apply(a.normed.get(), a.codes, a.k.get());
-        w.v.apply(a.normed.get(), a.codes, a.v.get());
+        w.q.apply(a.normed.get(), a.codes, a.ahead, a.q.get());
+        w.k.apply(a.normed.get(), a.codes, a.ahead, a.k.get());
+        w.v.apply(a.normed.get(), a.codes, a.ahead, a.v.get());
         if (!s.neo) {
             rotate(a.q.get(), s.heads, s.d_head, a.cosine.get(), a.sine.get(), scale);
             rotate(a.k.get(), s.kv_heads, s.d_head, a.cosine.get(), a.sine.get(), 1.0f);
         }
         attend(layer);
         if (w.o.ternary) quantise(a.mixed.get(), m.q_size(), a.codes);
-        w.o.apply(a.mixed.get(), a.codes, a.normed.get());
+        w.o.apply(a.mixed.get(), a.codes, a.ahead, a.normed.get());
         add(a.x.get(), a.normed.get(), s.d_model);
         normalise(s, a.x.get(), w.mlp_norm, a.normed.get());
         if ((!s.neo && w.gate.ternary) || w.up.ternary) quantise(a.normed.get(), s.d_model, a.codes);
-        w.up.apply(a.normed.get(), a.codes, a.up.get());
+        w.up.apply(a.normed.get(), a.codes, a.ahead, a.up.get());
         float* inner = s.neo ? a.up.get() : a.gate.get();
         if (s.neo) {
             gelu(inner, s.d_mlp);
         } else {
-            w.gate.apply(a.normed.get(), a.codes, inner);
+            w.gate.apply(a.normed.get(), a.codes, a.ahead, inner);
             gated(inner, a.up.get(), s.d_mlp);
         }
         if (w.down.ternary) quantise(inner, s.d_mlp, a.codes);
-        w.down.apply(inner, a.codes, a.normed.get());
+        w.down.apply(inner, a.codes, a.ahead, a.normed.get());
         add(a.x.get(), a.normed.get(), s.d_model);
     }
 }
@@ -201,7 +202,7 @@ __attribute__((noinline)) inline void forward(const Model& m, Activations& a, co
 inline void unembed(const Model& m, const float* x, Activations& a) {
     normalise(m.shape, x, m.norm, a.normed.get());
     if (m.unembedding.ternary) quantise(a.normed.get(), m.shape.d_model, a.codes);
-    m.unembedding.apply(a.normed.get(), a.codes, a.logits.get());
+    m.unembedding.apply(a.normed.get(), a.codes, a.ahead, a.logits.get());
 }
 
 // Scores [slot][lane] become weights e^(score - largest); returns their sums' inverses in `inverse`.
