@@ -121,10 +121,10 @@ private:
                 }
     }
 
-    // Numbers of a head that registers hold for all heads at once.
+    // Numbers of a head that are multiplied together: what registers hold of two heads or four, and four of one.
     template <int kHeads>
     static constexpr int fit() {
-        return kRegisters / 2 / kHeads < 8 ? kRegisters / 2 / kHeads : 8;
+        return kHeads == 1 ? 4 : kRegisters / 2 / kHeads;
     }
 
     template <int kHeads>
