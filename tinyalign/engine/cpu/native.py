@@ -111,6 +111,7 @@ _SCORING: _Signatures = {
     "ta_logits": (c_int, [c_void_p, c_void_p, c_int, c_void_p]),
     "ta_score": (c_int, [c_void_p, POINTER(Sequences), c_int64, c_int64]),
     "ta_integers": (c_int, [c_void_p, c_int, c_int, *[c_void_p] * 4]),
+    "ta_elementwise": (None, [c_void_p, c_int, c_void_p, c_void_p]),
     "ta_choose": (c_int, [c_void_p, c_int, POINTER(Draw), c_void_p, c_void_p]),
 }
 

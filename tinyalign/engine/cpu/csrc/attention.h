@@ -100,8 +100,11 @@ private:
         const int before = capacity_ - w.oldest < slots ? capacity_ - w.oldest : slots;
         const Vec* base = reinterpret_cast<const Vec*>(kept.get() + w.base) + first;
         const Vec* at = base + size_t(w.oldest) * d_head;
-        for (int t = 0; t < before; ++t, at += d_head) each(t, at);
-        for (int t = before; t < slots; ++t, base += d_head) each(t, base);
+        // One loop and not two, as each of them would be compiled.
+        for (int t = 0; t < slots; ++t, at += d_head) {
+            if (t == before) at = base;
+            each(t, at);
+        }
     }
 
     // Puts into `ahead` what is read when the next layer attends, or the first one in the next step.

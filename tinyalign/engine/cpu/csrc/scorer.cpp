@@ -52,6 +52,17 @@ int ta_integers(const int8_t* trits, int rows, int columns, const float* x, int8
     });
 }
 
+// For tests: e^x and x / (e^x + 1) of `count` numbers, a multiple of 32.
+void ta_elementwise(const float* x, int count, float* powers, float* quotients) {
+    for (int i = 0; i < count; i += kWidth) {
+        Vec in;
+        std::memcpy(&in, x + i, sizeof in);
+        const Vec power = exponential(in), ratio = quotient(in, power + 1.0f);
+        std::memcpy(powers + i, &power, sizeof power);
+        std::memcpy(quotients + i, &ratio, sizeof ratio);
+    }
+}
+
 // For tests: the token of each lane for logits [vocab][32] and uniforms [32]; -1 where logits can't be used.
 int ta_choose(const float* logits, int vocab, const Draw* draw, const double* u, int32_t* out) {
     return guarded([&] {
