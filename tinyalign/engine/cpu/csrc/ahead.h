@@ -44,7 +44,7 @@ private:
         const char* line;
         size_t lines;
     };
-    // At most 512 KiB: more would drive out each other, and the weights.
+    // At most 512 KiB, which leaves room in the caches for weights.
     static constexpr size_t kLine = 64, kMost = 8192;
     static constexpr int kRuns = 64;
     Run run_of_[kRuns];

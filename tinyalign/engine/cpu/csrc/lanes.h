@@ -80,14 +80,9 @@ private:
     size_t size_ = 0;
 };
 
-#if defined(__AVX512F__)
-// e^x to about 2 units in the last place (range reduction and polynomial of Cephes' expf, S. Moshier);
-// exactly 0 below -87, e^87 above 87, NaN stays NaN.
-inline Vec exponential(Vec x) {
-    const __m512 c = _mm512_min_ps(_mm512_set1_ps(87.0f), reinterpret_cast<const __m512&>(x));
-    // Adding 1.5 * 2^23 rounds to the nearest integer.
-    const Vec k = (reinterpret_cast<const Vec&>(c) * 1.44269504f + 12582912.0f) - 12582912.0f;
-    Vec r = reinterpret_cast<const Vec&>(c) - k * 0.693359375f;
+// e^c / 2^k where k is the integer nearest to c / log 2 (range reduction and polynomial of Cephes' expf, S. Moshier).
+inline Vec fraction_of_power(Vec c, Vec k) {
+    Vec r = c - k * 0.693359375f;
     r = r + k * 2.12194440e-4f;
     Vec p = splat(1.9875691500e-4f);
     p = p * r + 1.3981999507e-3f;
@@ -95,15 +90,24 @@ inline Vec exponential(Vec x) {
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    const Vec fraction = p * (r * r) + r + 1.0f;
-    const __mmask16 counts = _mm512_cmp_ps_mask(c, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ);
+    return p * (r * r) + r + 1.0f;
+}
+
+// `exponential`: e^x to about 2 units in the last place; exactly 0 below -87, e^87 above 87, NaN stays NaN.
+// `quotient`: a / b for b from 1 to e^87 + 1, with AVX-512 not by the processor's slow division but from an
+// approximation of 1 / b by Newton's method and Markstein's last step: off by a unit in the last place at most.
+#if defined(__AVX512F__)
+inline Vec exponential(Vec x) {
+    const __m512 least = _mm512_min_ps(_mm512_set1_ps(87.0f), reinterpret_cast<const __m512&>(x));
+    const Vec c = reinterpret_cast<const Vec&>(least);
+    // Adding 1.5 * 2^23 rounds to the nearest integer.
+    const Vec k = (c * 1.44269504f + 12582912.0f) - 12582912.0f, fraction = fraction_of_power(c, k);
+    const __mmask16 counts = _mm512_cmp_ps_mask(least, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ);
     const __m512 result = _mm512_maskz_scalef_ps(counts, reinterpret_cast<const __m512&>(fraction),
                                                  reinterpret_cast<const __m512&>(k));
     return reinterpret_cast<const Vec&>(result);
 }
 
-// a / b for b from 1 to e^87 + 1. From an approximation of 1 / b by Newton's method and Markstein's last step, in
-// a third of the time of the processor's division, from which it differs in the last bit at most.
 inline Vec quotient(Vec a, Vec b) {
     const __m512 about = _mm512_rcp14_ps(reinterpret_cast<const __m512&>(b));
     Vec inverse = reinterpret_cast<const Vec&>(about);
@@ -119,19 +123,9 @@ inline Vec exponential(Vec x) {
     c = c > high ? high : c;
     // Adding 1.5 * 2^23 rounds to the nearest integer and leaves it in the low bits.
     const Vec shifted = c * 1.44269504f + 12582912.0f;
-    const Vec k = shifted - 12582912.0f;
     const IVec exponent = reinterpret_cast<const IVec&>(shifted) - 0x4B400000;
-    Vec r = c - k * 0.693359375f;
-    r = r + k * 2.12194440e-4f;
-    Vec p = splat(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    const Vec fraction = p * (r * r) + r + 1.0f;
     const IVec power = (exponent + 127) << 23;
-    const Vec result = fraction * reinterpret_cast<const Vec&>(power);
+    const Vec result = fraction_of_power(c, shifted - 12582912.0f) * reinterpret_cast<const Vec&>(power);
     return under ? Vec{} : result;
 }
 

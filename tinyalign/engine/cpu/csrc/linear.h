@@ -167,7 +167,7 @@ public:
 
 private:
     static constexpr int kRun = Codes::kRun;
-    // One line of memory is asked for with 16 multiply-adds of vectors: more of them hold up the weights.
+    // One line of memory is asked for with 16 multiply-adds of vectors; with more of them all was slower.
     static constexpr int kPace = kTile * kVectors < 16 ? 16 / (kTile * kVectors) : 1;
 
     void shape(int rows, int columns) { outputs = rows, inputs = columns; }
