@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -139,13 +140,23 @@ def test_batches_grow_while_that_pays(model: StoryModel) -> None:
 
 def test_several_threads_take_wall_time(model: StoryModel) -> None:
     before = torch.get_num_threads()
-    known = bench_decode(model, tokens=4, rounds=3, most_stories=1)
-    result = bench_decode(model, tokens=4, rounds=3, threads=2, most_stories=2, known=known)
-    assert result.standing(BASELINE).batch == 2
-    assert result.standing("Hugging Face generate").batch == 1
+    result = bench_decode(model, tokens=4, rounds=3, threads=2, most_stories=2)
     assert (result.clock, result.threads) == ("wall", 2)
     assert torch.get_num_threads() == before
     assert result.to_json()["contestants"][0]["slower_than_ours"]["wall"] == (1, 1, 1)
+
+
+def test_on_several_threads_the_search_begins_one_below_the_batch_that_was_best_on_one(
+    model: StoryModel,
+) -> None:
+    known = bench_decode(model, tokens=4, rounds=3, most_stories=64)
+    best = tuple(replace(standing, batch=1024) for standing in known.standings)
+    result = bench_decode(
+        model, tokens=4, rounds=3, threads=2, most_stories=1024, known=replace(known, standings=best)
+    )
+    assert list(result.standing("Hugging Face generate").trial.rates) == [256, 1024]
+    again = bench_decode(model, tokens=4, rounds=3, threads=2, most_stories=256, known=known)
+    assert list(again.standing("Hugging Face generate").trial.rates) == [64, 256]
 
 
 def test_a_figure_above_the_peak_is_refused(model: StoryModel) -> None:

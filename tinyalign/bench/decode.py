@@ -110,9 +110,10 @@ def bench_decode(
 
     On the device that the model is on. Greedy, so that every contestant's story can be judged after every
     run (see `tinyalign.bench.judging`). Each runs at the fastest of its batches (`most_stories` at most, and
-    none that takes more than `longest` seconds a run; peers at the batch that they had in `known`, a contest
-    on one thread, if it is given); `least` as in `contest`. With `threads` above 1 only those who can use
-    them take part. A peer that is wrong or cannot run here is left out, with the reason.
+    none that takes more than `longest` seconds a run; the search begins one below the batch that was best in
+    `known`, a contest on one thread, if it is given: more threads like larger batches); `least` as in
+    `contest`. With `threads` above 1 only those who can use them take part. A peer that is wrong or cannot
+    run here is left out, with the reason.
     Raises `CheckpointError` when ours tells another story or a figure is above `peaks`, `InputError` where no
     backend of ours serves the model, `UnknownNameError` for an unknown peer.
     """
@@ -128,9 +129,7 @@ def bench_decode(
             for peer in chosen:
                 reason = _reason(peer, model, threads)
                 if reason is None:
-                    batches = sorted({min(batch, most_stories or batch) for batch in peer.batches})
-                    if known is not None and not peer.own:
-                        batches = [s.batch for s in known.standings if s.timed.name == peer.name] or batches
+                    batches = _batches(peer, most_stories, known)
                     own = judge if peer.function is None else judge.of(peer.function(model))
                     found = best_entry(peer, own, batches, stack, clock=clock, longest=longest, least=least)
                     if isinstance(found, Entry):
@@ -173,6 +172,14 @@ def _reason(peer: Peer, model: StoryModel, threads: int) -> str | None:
     if threads > 1 and not peer.threads:
         return "it runs on one thread"
     return peer.missing(model)
+
+
+def _batches(peer: Peer, most: int | None, known: DecodeResult | None) -> list[int]:
+    """The batches of `peer` to try, from the one below its best in `known` on."""
+    batches = sorted({min(batch, most or batch) for batch in peer.batches})
+    best = next((s.batch for s in known.standings if s.timed.name == peer.name), 0) if known else 0
+    smaller = [batch for batch in batches if batch < best]
+    return batches[max(len(smaller) - 1, 0) :]
 
 
 def _baseline(model: StoryModel, entries: dict[str, Entry], absent: dict[str, str]) -> str:

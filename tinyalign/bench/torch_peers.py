@@ -125,7 +125,7 @@ PEERS = (
     Peer(
         "bridge-generate",
         "TransformerBridge.generate",
-        (64, 256, 1024, 4096),
+        (64, 128, 256, 512, 1024, 2048),
         _bridge,
         _nothing,
         threads=True,

@@ -34,6 +34,8 @@ public:
             uint8_t rows[16] = {};
         } shape;
         for (int i = 0; i < 8; ++i) shape.bytes[i] = 64, shape.rows[i] = 16;
+        // GCC takes it that of this only the first bytes are read, and may leave out the others.
+        asm volatile("" : : "r"(&shape) : "memory");
         _tile_loadconfig(&shape);
     }
     ~Tiles() { _tile_release(); }
