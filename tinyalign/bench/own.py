@@ -14,7 +14,7 @@ from tinyalign.engine.sampling import Cache
 from tinyalign.models import StoryModel, dequantize
 from tinyalign.ternary import ternary_layers
 
-_CPU = (32, 64, 128, 256, 512)
+_CPU = (32, 64, 256, 1024)
 _ANY = (64, 256, 1024, 4096)
 _CUDA = (256, 1024, 4096, 16384)
 # An int8 cache moves choices by less than this many nats; by .44 at most on a random ternary model.
