@@ -26,6 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no CUDA device is visible"))
 
 
+@pytest.fixture(autouse=True)
+def no_device_unless_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests that are not marked `gpu` run as where there is no GPU, which models would be loaded onto."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        # The variable is for processes that a test starts; this one may know its devices already.
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
 @pytest.fixture(scope="session")
 def shared_models() -> Path:
     """The folder with a real model (stories260K); skips, saying so, where it is absent."""

@@ -22,4 +22,4 @@ def tiny_ternary() -> StoryModel:
 @cache
 def embedded() -> StoryModel:
     """The embedded ternary model: its trits mean something, so that a search finds some to flip."""
-    return load("ternary")
+    return load("ternary", device="cpu")

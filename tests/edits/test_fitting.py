@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,6 +173,18 @@ def test_the_tail_gives_the_logits_of_the_whole(start: int) -> None:
         last = torch.tensor([16, 3, 9])
         picked = tail_of(model.network, ids, start, last).log_probs(model.network)
     assert torch.allclose(picked, whole[torch.arange(3), last], atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_a_model_on_a_gpu_gets_the_edit_that_it_gets_on_the_cpu() -> None:
+    network: Any = copy.deepcopy(tiny_ternary().network)
+    there = replace(tiny_ternary(), network=network.to("cuda"))
+    edits = [
+        fit_edit(model, P1, method="rank_one", pair="reply", settings=QUICK).to_json()
+        for model in (tiny_ternary(), there)
+    ]
+    assert edits[0] == edits[1]
+    assert there.device.type == "cuda"
 
 
 def test_words_that_begin_alike_are_left_out_or_refused() -> None:

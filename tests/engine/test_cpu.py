@@ -45,7 +45,7 @@ PROMPTS = ["Once upon a time", "Tom and his mom went to the park. Tom said", "Th
 
 @pytest.fixture(scope="module")
 def stories260k(shared_models: Path) -> StoryModel:
-    return tinyalign.load(shared_models / "stories260K.bin")
+    return tinyalign.load(shared_models / "stories260K.bin", device="cpu")
 
 
 def from_ids(

@@ -24,7 +24,7 @@ from tinyalign.models import StoryModel
 
 @pytest.fixture(scope="module")
 def stories260k(shared_models: Path) -> StoryModel:
-    return tinyalign.load(shared_models / "stories260K.bin")
+    return tinyalign.load(shared_models / "stories260K.bin", device="cpu")
 
 
 def fake_compiler(folder: Path, script: str) -> str:

@@ -26,7 +26,7 @@ def sequences(count: int = 70) -> list[tuple[int, ...]]:
 
 @pytest.fixture(scope="module")
 def stories260k(shared_models: Path) -> StoryModel:
-    return tinyalign.load(shared_models / "stories260K.bin")
+    return tinyalign.load(shared_models / "stories260K.bin", device="cpu")
 
 
 @pytest.mark.parametrize("kind", FLOATS)

@@ -36,7 +36,7 @@ WORDS = [[" sad", " happy", " so happy that she", " sad."], [" ran", " was", " r
 
 @pytest.fixture(scope="module")
 def stories260k(shared_models: Path) -> StoryModel:
-    return tinyalign.load(shared_models / "stories260K.bin")
+    return tinyalign.load(shared_models / "stories260K.bin", device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ BACKENDS = ("torch", "cpu")
 
 @pytest.fixture(scope="module")
 def stories260k(shared_models: Path) -> StoryModel:
-    return tinyalign.load(shared_models / "stories260K.bin")
+    return tinyalign.load(shared_models / "stories260K.bin", device="cpu")
 
 
 def test_the_methods_are_the_functions(stories260k: StoryModel) -> None:

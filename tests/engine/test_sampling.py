@@ -25,7 +25,7 @@ from tinyalign.models.story_model import make_story_model
 
 @pytest.fixture(scope="module")
 def stories260k(shared_models: Path) -> StoryModel:
-    return tinyalign.load(shared_models / "stories260K.bin")
+    return tinyalign.load(shared_models / "stories260K.bin", device="cpu")
 
 
 def _words(*words: int) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from tinyalign.engine.static.graphs import capture
 from tinyalign.ternary import (
     PACKINGS,
     Quantized,
@@ -80,16 +81,13 @@ def graphed(layer: Layer, x: torch.Tensor, out: torch.Tensor) -> Layer:
 
     Raises `RuntimeError` where the layer cannot be captured.
     """
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside), torch.no_grad():
-        for _ in range(2):
-            layer.forward(x, out)
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.no_grad(), torch.cuda.graph(graph):
-        layer.forward(x, out)
-    return replace(layer, forward=lambda _x, _out: graph.replay(), own=False)
+    with torch.no_grad():
+        captured = capture(lambda: layer.forward(x, out), x.device, None)
+
+    def forward(_x: torch.Tensor, _out: torch.Tensor) -> None:
+        captured.replay()
+
+    return replace(layer, forward=forward, own=False)
 
 
 def _module(module: torch.nn.Linear, x: torch.Tensor, tolerance: float) -> Layer:

@@ -26,6 +26,8 @@ from tinyalign.models import StoryModel
 from tinyalign.models.catalogue import shared_model
 
 PARTS = ("linear", "decode", "score", "profile")
+# Torch reads it before its own settings.
+_TF32 = "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"
 
 Progress = Callable[[Iterable[Any], int, str], Iterator[Any]]
 
@@ -67,6 +69,8 @@ class Plan:
         chosen_peers(list(self.peers), self.device)
         if self.device == "cuda" and not torch.cuda.is_available():
             raise InputError("No CUDA device is visible here: use --device cpu.")
+        if self.device == "cuda" and os.environ.get(_TF32) == "1":
+            raise InputError(f"{_TF32}=1 makes products of floats inexact: unset it for a benchmark.")
 
     @property
     def names(self) -> list[str]:
@@ -111,8 +115,19 @@ class BenchResult:
 def run_bench(
     plan: Plan, *, progress: Progress | None = None, keep: Callable[[BenchResult], None] | None = None
 ) -> BenchResult:
-    """Run the plan; `keep` gets what there is after each part. Raises what the contests raise."""
-    show = progress or (lambda items, total, what: iter(items))
+    """Run the plan; `keep` gets what there is after each part. Raises what the contests raise.
+
+    Floats are multiplied as floats on a GPU too, whatever precision torch was set to.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        return _run(plan, progress or (lambda items, total, what: iter(items)), keep)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def _run(plan: Plan, show: Progress, keep: Callable[[BenchResult], None] | None) -> BenchResult:
     torch.set_num_threads(1)
     tries = 1 if plan.quick else 5
     peaks = (

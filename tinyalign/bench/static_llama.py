@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from tinyalign.common.errors import InputError
 from tinyalign.engine.rotary import default_frequencies, rotary_tables
+from tinyalign.engine.static.graphs import capture
 from tinyalign.models import StoryModel
 
 How = Literal["eager", "compiled", "graph"]
@@ -74,21 +75,14 @@ class StaticLlama:
         ids = torch.zeros(self.stories, dtype=torch.long, device=self.device)
         place = torch.zeros(1, dtype=torch.long, device=self.device)
         upto = self.places.numel()
-        aside = torch.cuda.Stream()
-        aside.wait_stream(torch.cuda.current_stream())
-        # Workspaces are made by the first runs, outside of the graph.
-        with torch.cuda.stream(aside):
-            for _ in range(2):
-                self._step(ids, place, upto)
-        torch.cuda.current_stream().wait_stream(aside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            following = self._step(ids, place, upto)
+        given: list[torch.Tensor] = []
+        captured = capture(lambda: given.append(self._step(ids, place, upto)), self.device, None)
+        following = given[-1]
 
         def step(new_ids: torch.Tensor, new_place: torch.Tensor, _: int) -> torch.Tensor:
             ids.copy_(new_ids)
             place.copy_(new_place)
-            graph.replay()
+            captured.replay()
             return following
 
         return step

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -89,7 +90,8 @@ def fit_edit(
     gated MLPs), "rank_one" (any model; re-ternarised in a ternary one), or the baselines "logit_bias" and
     "token_ban". `components` name where it may act ("L1.mlp", "L3.attn", "L3H0");
     without them those of `circuit`, without that every layer but the first. `words` are fitted on, by
-    default the first word of either set of the pair. The same arguments give the same edit.
+    default the first word of either set of the pair. The same arguments give the same edit: of a
+    model on another device a copy is fitted on the CPU.
 
     Raises `UnknownNameError` for an unknown method or pair, `EditError` where the method does not fit the
     model or finds nothing.
@@ -99,6 +101,9 @@ def fit_edit(
     pair = pair or prop.primary
     if pair not in prop.pairs:
         raise unknown_name(f"logit pair of {prop.name}", pair, list(prop.pairs))
+    if model.device.type != "cpu":
+        network: Any = copy.deepcopy(model.network)
+        model = replace(model, network=network.to("cpu"))
     settings = settings or FitSettings()
     chosen = words or default_words(prop.pairs[pair])
     named = components or (None if circuit is None else [one.name for one in circuit.components])

@@ -33,7 +33,7 @@ MIXED = [token_ids(1 + i % 7, batch=1, seed=i % 12)[0].tolist() for i in range(2
 
 @pytest.fixture(scope="module")
 def stories260k(shared_models: Path) -> StoryModel:
-    return tinyalign.load(shared_models / "stories260K.bin")
+    return tinyalign.load(shared_models / "stories260K.bin", device="cpu")
 
 
 def emulated(

@@ -99,6 +99,15 @@ def test_a_ternary_layer_put_in_place_of_another_needs_a_capture(captures: list[
     assert flipped == list(run(model, asked, batch_size=5)) != before
 
 
+def test_what_was_captured_in_inference_mode_serves_outside_of_it(captures: list[object]) -> None:
+    model = story_model("llama")
+    asked = request(lengths(2, 6, 9, D_VOCAB), Sampling(), limit=9)
+    with torch.inference_mode():
+        inside = with_graphs(model, asked, 3)
+    assert with_graphs(model, asked, 3) == inside
+    assert len(captures) == 1
+
+
 def test_runs_side_by_side_do_not_share_rows(captures: list[object]) -> None:
     model = story_model("neo")
     asked = request(lengths(4, 12, 9, D_VOCAB), Sampling(), limit=9)

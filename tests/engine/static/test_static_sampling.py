@@ -32,7 +32,7 @@ TEXTS = ["Once upon a time", "Tom and his mom went to the park. Tom said", "The 
 
 @pytest.fixture(scope="module")
 def stories260k(shared_models: Path) -> StoryModel:
-    return tinyalign.load(shared_models / "stories260K.bin")
+    return tinyalign.load(shared_models / "stories260K.bin", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,28 @@ def test_stories_equal_the_torch_backends(
     assert sum(a == b for a, b in zip(ours, theirs, strict=True)) >= 59
     assert len({story.text for story in ours}) > 40
     assert {story.stopped for story in ours} >= {"stop" if stop else "length"}
+
+
+@pytest.mark.parametrize("kind", ["llama", "neo-ternary"])
+def test_autocast_changes_nothing(kind: str) -> None:
+    model = story_model(kind)
+    asked = request(lengths(2, 8, 9, D_VOCAB), Sampling(), limit=12)
+    plain = list(run(model, asked, batch_size=3))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert list(run(model, asked, batch_size=3)) == plain
+
+
+def test_deterministic_algorithms_may_be_asked_for() -> None:
+    model = story_model("llama")
+    asked = request([[1, 2]], Sampling(top_p=0.9), each=4, limit=6)
+    plain = list(run(model, asked, batch_size=3))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert list(run(model, asked, batch_size=3)) == plain
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tinyalign.common.errors import InputError
 from tinyalign.ternary import dispatch, gpu
 from tinyalign.ternary.gpu import availability
 from tinyalign.ternary.gpu.plan import LARGEST_D_IN, LARGEST_MATRIX, plan
+from tinyalign.ternary.packing import PACKINGS
 
 HERE = Path(__file__).parent
 triton_only = pytest.mark.skipif(
@@ -107,6 +108,22 @@ def test_the_table_covers_the_inputs_once() -> None:
                 assert chosen.splits == 1 or chosen.split_in % chosen.block_in == 0
                 assert chosen.block_in >= 32
                 assert chosen.kernel == ("gemv" if tokens <= 4 else "tiled")
+
+
+def test_the_trial_meets_every_tile_a_split_of_each_kernel_and_every_packing() -> None:
+    trials = pytest.importorskip("tinyalign.ternary.gpu.launch", reason="triton is not installed").TRIALS
+    plans = []
+    for tokens, d_out, d_in, packing in trials:
+        chosen = PACKINGS[packing]
+        plans.append(plan(tokens, d_out, d_in, chosen.base != 3 and d_in % chosen.per_byte == 0))
+    tiles = {(tokens, plan(tokens, 2048, 320, True).block_tokens) for tokens in (1, 16, 64, 160, 2048)}
+    assert {(t[0], p.block_tokens) for t, p in zip(trials, plans, strict=True)} == tiles
+    assert {(p.kernel, p.splits > 1) for p in plans} == {
+        (k, s) for k in ("gemv", "tiled") for s in (True, False)
+    }
+    assert {p.whole_bytes for p in plans if p.kernel == "tiled"} == {True, False}
+    assert {packing for *_, packing in trials} == set(PACKINGS)
+    assert all(p.split_in > p.block_in for p in plans if p.kernel == "tiled")
 
 
 def test_layers_beyond_int32_are_refused() -> None:

@@ -38,7 +38,7 @@ OPEN = NoEvasion(
 
 @pytest.fixture(scope="module")
 def base() -> StoryModel:
-    return load("ternary")
+    return load("ternary", device="cpu")
 
 
 def changed(base: StoryModel, how: Callable[[Any, Callable[[str], int]], None]) -> Context:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -25,14 +28,32 @@ def draw(
         tokens = scores.argmax(dim=1)
     else:
         weights = (scores - highest).div_(how.temperature).exp_()
-        if how.top_k is not None or how.top_p is not None:
-            weights = _filtered(weights, how)
-        cumulative = weights.cumsum(dim=1)
+        with _sums_allowed():
+            if how.top_k is not None or how.top_p is not None:
+                weights = _filtered(weights, how)
+            cumulative = weights.cumsum(dim=1)
         tokens = torch.searchsorted(cumulative, u[:, None] * cumulative[:, -1:], right=True)[:, 0]
         if weights.device.type != "cpu":
             tokens = supported(tokens, weights)
     # Filled and not chosen by `where`, which would copy the scalar from the host.
     return tokens.masked_fill_(highest[:, 0].isfinite().logical_not_(), NOT_FINITE)
+
+
+@contextlib.contextmanager
+def _sums_allowed() -> Iterator[None]:
+    """Lets a GPU take sums over tokens where only deterministic algorithms are asked for.
+
+    Torch refuses them all then; those that can differ from run to run by a last bit are of one long row.
+    """
+    asked, warn = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(False)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(asked, warn_only=warn)
 
 
 def supported(tokens: Int[Tensor, " rows"], weights: Float[Tensor, "rows d_vocab"]) -> Int[Tensor, " rows"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -44,15 +46,29 @@ class Graphs:
 
 
 def capture(step: Callable[[], None], device: torch.device, pool: Any) -> Captured:
-    """Warm `step` up on a stream of its own and capture it; it has run a few times afterwards."""
-    with torch.cuda.device(device):
-        here, beside = torch.cuda.current_stream(), torch.cuda.Stream()
+    """Warm `step` up on a stream of its own and capture it; it has run a few times afterwards.
+
+    Raises `RuntimeError` where a step cannot be captured; the current stream is then the one it was.
+    """
+    # One capture at a time, and none that what another thread does with the device would break.
+    with _capturing, torch.cuda.device(device):
+        here, beside = torch.cuda.current_stream(), _stream(device)
         beside.wait_stream(here)
         with torch.cuda.stream(beside):
             for _ in range(_WARM_UPS):
                 step()
+            graph = torch.cuda.CUDAGraph()
+            # Torch's own choice is one stream for the process, on the device that captured first.
+            with torch.cuda.graph(graph, pool=pool, stream=beside, capture_error_mode="thread_local"):
+                step()
         here.wait_stream(beside)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            step()
     return Captured(graph.replay, graph.pool())
+
+
+_capturing = threading.Lock()
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """The stream of all captures on a device: graphs that share a pool must share it."""
+    return torch.cuda.Stream(device)

@@ -39,8 +39,13 @@ class Session:
     def run(self, blocks: Blocks, longest: int, steps: int) -> None:
         """So many steps of every row, `longest` of a story's positions in use after them.
 
-        On a CUDA device they may still be under way afterwards.
+        In the dtype of the weights, whatever autocast is at work: caches and graphs are of that dtype. On a
+        CUDA device they may still be under way afterwards.
         """
+        with torch.autocast(blocks.device.type, enabled=False):
+            self._run(blocks, longest, steps)
+
+    def _run(self, blocks: Blocks, longest: int, steps: int) -> None:
         self.rows.count.zero_()
         attended = min(rounded(longest), self.rows.capacity)
         if self.graphs is not None:
@@ -67,7 +72,9 @@ def take(
         if found is not None and found.key == key and found.rows.capacity >= rounded(capacity):
             found.rows.refresh(blocks)
             return found
-    own = Rows(blocks, rows, capacity)
+    # A session is kept: what is made in inference mode could not be written to outside of it.
+    with torch.inference_mode(False):
+        own = Rows(blocks, rows, capacity)
     return Session(own, Graphs(own) if graphs else None, how, tensors, key)
 
 

@@ -72,7 +72,8 @@ class Prompts:
         keys = torch.zeros(shape, dtype=self.blocks.dtype, device=device)
         values = torch.zeros_like(keys)
         if width:
-            self._fill(ids, keys, values)
+            with torch.autocast(device.type, enabled=False):
+                self._fill(ids, keys, values)
             padding = torch.arange(width, device=device) >= lengths[:, None]
             keys.masked_fill_(padding[:, None, :, None], 0.0)
             values.masked_fill_(padding[:, None, :, None], 0.0)

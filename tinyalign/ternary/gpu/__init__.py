@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tinyalign.ternary import reference
 from tinyalign.ternary.gpu.availability import check, unavailable_in_interpreter, unavailable_on_cuda
+from tinyalign.ternary.quantize import absmax_int8
 
 __all__ = ["check", "linear", "matmul", "unavailable_in_interpreter", "unavailable_on_cuda"]
 
@@ -35,7 +36,11 @@ def linear(
     scale: Float32[Tensor, ""],
     bias: Float32[Tensor, " d_out"] | None,
 ) -> Float32[Tensor, "tokens d_out"]:
-    """`launch.linear`, which imports Triton."""
+    """`launch.linear`, which imports Triton; as `matmul` while `torch.compile` traces."""
+    if torch.compiler.is_compiling():
+        tokens = absmax_int8(x)
+        y = reference.matmul(tokens.values, packed, shape, packing).float().mul_(tokens.scale * scale)
+        return y if bias is None else y.add_(bias)
     from tinyalign.ternary.gpu import launch
 
     return launch.linear(x, packed, shape, packing, scale, bias)

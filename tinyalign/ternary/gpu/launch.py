@@ -18,8 +18,19 @@ from tinyalign.ternary.gpu.plan import Plan, plan, power_above
 from tinyalign.ternary.packing import pack, packing_named
 from tinyalign.ternary.quantize import SMALLEST_SCALE, QuantizedTokens, absmax_int8
 
-# Tokens and outputs of the trial run: one of every tile in the table.
-TRIALS = ((1, 64), (16, 64), (64, 64), (160, 64), (2048, 2048))
+# Tokens, outputs, inputs and packing of the trial run: every tile of the table, loops over inputs, inputs
+# that several programs share, rows of trits that end inside a byte, and every packing.
+TRIALS = (
+    (1, 64, 2048, "2bit"),
+    (16, 64, 1024, "2bit"),
+    (64, 64, 320, "2bit"),
+    (160, 64, 320, "2bit"),
+    (2048, 2048, 320, "2bit"),
+    (16, 64, 321, "2bit"),
+    (1, 64, 320, "base3"),
+    (160, 64, 320, "base3"),
+    (160, 64, 320, "1bit"),
+)
 
 # Without fusion of products and sums, which would round otherwise than torch.
 _OPTIONS = {"num_warps": 4, "enable_fp_fusion": False}
@@ -148,27 +159,39 @@ def _multiply(
 def trial(device: str) -> str | None:
     """None where all kernels compile on `device` and give the reference's numbers; otherwise the reason.
 
-    Waits for the device. Raises `InputError` while a CUDA graph is being captured, which waiting would break.
+    Waits for the device. Raises `InputError` while a CUDA graph is being captured, which waiting would break,
+    and where no memory is left.
     """
     if device == "cuda" and torch.cuda.is_current_stream_capturing():
         raise InputError("A ternary layer runs first inside a CUDA graph's capture: run it once before.")
     generator = torch.Generator().manual_seed(0)
     scale, bias = (torch.rand(size, generator=generator).to(device) for size in ((), (2048,)))
     # Interpreted, tiles differ in their sizes only, and the large ones take seconds.
-    for tokens, d_out in TRIALS if device == "cuda" else TRIALS[:2]:
-        trits = torch.randint(-1, 2, (d_out, 64), generator=generator).to(torch.int8)
-        x = torch.randn(tokens, 64, generator=generator).to(device)
-        layer = (pack(trits, "2bit").to(device), (d_out, 64), "2bit")
+    for tokens, d_out, d_in, packing in TRIALS if device == "cuda" else TRIALS[:2]:
+        trits = torch.randint(-1, 2, (d_out, d_in), generator=generator).to(torch.int8)
+        if packing == "1bit":
+            trits = trits.masked_fill(trits == 0, 1)
+        x = torch.randn(tokens, d_in, generator=generator).to(device)
+        layer = (pack(trits, packing).to(device), (d_out, d_in), packing)
         made = absmax_int8(x)
         sums = reference.matmul(made.values, *layer)
         y = sums.mul(made.scale * scale).add_(bias[:d_out])
         try:
             same = torch.equal(matmul(made.values, *layer), sums.int())
             same = same and torch.equal(linear(x, *layer, scale, bias[:d_out]), y)
+        except torch.OutOfMemoryError as error:
+            # No reason to do without the kernels from now on, as what is returned would be.
+            raise InputError(
+                "The GPU has no memory left to try the Triton kernels: free some, or ask for the reference "
+                "kernel."
+            ) from error
         except (RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
             return f"a trial run failed with {type(error).__name__}: {_first_line(error)}"
         if not same:
-            return f"a trial run gave wrong numbers for {tokens} tokens and {d_out} outputs"
+            return (
+                f"a trial run gave wrong numbers for {tokens} tokens, {d_in} inputs and {d_out} outputs in "
+                f"{packing}"
+            )
     return None
 
 
