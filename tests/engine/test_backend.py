@@ -28,13 +28,13 @@ def silent(model: StoryModel) -> str:
 def on_cuda(monkeypatch: pytest.MonkeyPatch) -> StoryModel:
     """A model that says it is on a CUDA device; no check looks closer."""
     monkeypatch.setattr(StoryModel, "device", property(lambda _: torch.device("cuda", 0)))
-    monkeypatch.setattr(choosing, "_check_cuda", lambda _: None)
+    monkeypatch.setattr(choosing, "_check_cuda", lambda _, cache: None)
     monkeypatch.setattr(choosing, "_check_static", lambda _: None)
     return story_model("llama")
 
 
 def refusing(reason: str) -> Any:
-    def check(_: StoryModel) -> None:
+    def check(_: StoryModel, cache: str = "float32") -> None:
         raise InputError(reason)
 
     return check

@@ -26,12 +26,13 @@ def _check_cpu(model: StoryModel, use: Use) -> None:
     library(use)
 
 
-def _check_cuda(model: StoryModel) -> None:
-    from tinyalign.engine.cuda.gpu import check_device
+def _check_cuda(model: StoryModel, cache: Cache) -> None:
+    from tinyalign.engine.cuda.gpu import check_device, check_fits
     from tinyalign.engine.cuda.serving import check_served
 
     check_served(model)
     check_device(model.device)
+    check_fits(model, model.device, int8=cache == "int8")
 
 
 def _check_static(model: StoryModel) -> None:
@@ -45,7 +46,11 @@ _Checks = dict[str, Callable[[StoryModel], None]]
 
 
 def _samplers(cache: Cache) -> _Checks:
-    return {"static": _check_static, "cpu": functools.partial(_check_cpu, use=cache), "cuda": _check_cuda}
+    return {
+        "static": _check_static,
+        "cpu": functools.partial(_check_cpu, use=cache),
+        "cuda": functools.partial(_check_cuda, cache=cache),
+    }
 
 
 def _scorers() -> _Checks:

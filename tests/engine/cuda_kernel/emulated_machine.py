@@ -73,12 +73,13 @@ class EmulatedKernel:
 
 @dataclass
 class EmulatedMachine:
-    """`machine.Machine` with so many multiprocessors and so much shared memory for weights."""
+    """`machine.Machine` with so many multiprocessors and so much shared memory, `resident` for weights."""
 
     order: int = 0
     processors: int = 2
     resident: int = 0
     memory: int = 1 << 30
+    shared_memory: int = 1 << 18
 
     def free_memory(self) -> int:
         """As told."""

@@ -72,6 +72,23 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @NEEDS_NVRTC
+def test_a_package_without_its_library_and_a_gpu_that_nvrtc_does_not_know_are_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(
+        InputError, match=r"NVRTC [\d.]+ does not compile for .*capability 9\.9: install a newer"
+    ):
+        compiled(SHAPE.macros, 99)
+
+    def unloaded() -> tuple[int, int]:
+        raise RuntimeError("no library of this name\nwas found")
+
+    monkeypatch.setattr(compiling, "nvrtc_version", unloaded)
+    with pytest.raises(InputError, match=r"library cannot be loaded \(no library of this name\)"):
+        compiled(SHAPE.macros, 90)
+
+
+@NEEDS_NVRTC
 def test_a_source_that_does_not_compile_is_said(empty_cache: Path) -> None:
     without = {name: value for name, value in SHAPE.macros.items() if name != "TA_VOCAB"}
     with pytest.raises(InputError, match=r"NVRTC refused .*TA_VOCAB"):

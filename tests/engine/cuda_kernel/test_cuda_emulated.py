@@ -15,7 +15,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
 import tinyalign
-from tests.engine.cuda_kernel.emulated_machine import EmulatedMachine, library
+from tests.engine.cuda_kernel.emulated_machine import EmulatedKernel, EmulatedMachine, library
 from tests.models.tiny import story_model, token_ids
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.engine import Sampling, Story, sample
@@ -224,6 +224,44 @@ def test_too_little_memory_and_unknown_ids_are_said() -> None:
         list(emulated(model, [[1, 2]], machine=EmulatedMachine(memory=1000)))
     with pytest.raises(InputError, match="cannot be read"):
         list(emulated(model, [[1, 200]]))
+
+
+def test_small_blocks_where_large_ones_do_not_fit() -> None:
+    model = story_model("llama")
+    large = Shape.of(model, 16, False)
+    shapes = []
+
+    class Watched(EmulatedMachine):
+        def kernel(self, shape: Shape, packed_bytes: int) -> EmulatedKernel:
+            shapes.append(shape)
+            return super().kernel(shape, packed_bytes)
+
+    found = [
+        list(emulated(model, MIXED, each=2, machine=Watched(shared_memory=bytes_)))
+        for bytes_ in (large.scratch, large.scratch - 1)
+    ]
+    assert [shape.stories for shape in shapes] == [16, 8]
+    assert found[0] == found[1]
+
+
+def test_a_run_begun_in_inference_mode_goes_on_outside_of_it(stories260k: StoryModel) -> None:
+    prompts = [stories260k.encode("Once upon a time")]
+    asked: dict[str, Any] = {"each": 40, "limit": 40, "stop": (" was", "."), "batch_size": 8}
+    expected = list(emulated(stories260k, prompts, **asked))
+    with torch.inference_mode():
+        run_ = emulated(stories260k, prompts, **asked)
+        first = next(run_)
+    assert [first, *run_] == expected
+    assert {story.stopped for story in expected} >= {"stop"}
+
+
+def test_memory_that_runs_out_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(torch, "zeros", full)
+    with pytest.raises(CheckpointError, match="memory ran out: lower max_new_tokens"):
+        list(emulated(story_model("llama"), MIXED))
 
 
 def test_a_run_left_half_way_does_not_disturb_the_next() -> None:

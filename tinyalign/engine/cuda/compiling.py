@@ -18,15 +18,28 @@ from tinyalign.common.files import atomic_path
 SOURCES = Path(__file__).resolve().parent / "csrc"
 # Tensor cores multiply int8 by mma.m16n8k32 from here on.
 LEAST_ARCHITECTURE = 80
+_NOT_INSTALLED = "the package cuda-bindings is not installed (`pip install tinyalign[gpu]`)"
 
 
 def missing() -> str | None:
     """Why nothing can be compiled here, in a few words, or None."""
     try:
-        found = importlib.util.find_spec("cuda.bindings.nvrtc") is not None
+        if importlib.util.find_spec("cuda.bindings.nvrtc") is None:
+            return _NOT_INSTALLED
+        nvrtc_version()
     except ModuleNotFoundError:
-        found = False
-    return None if found else "the package cuda-bindings is not installed (`pip install tinyalign[gpu]`)"
+        return _NOT_INSTALLED
+    except (ImportError, RuntimeError) as error:
+        # The package looks for the library at the first call.
+        return f"NVRTC's library cannot be loaded ({str(error).strip().splitlines()[0]})"
+    return None
+
+
+def nvrtc_version() -> tuple[int, int]:
+    """(major, minor); raises what a package without its library raises."""
+    nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
+    major, minor = _checked(nvrtc.nvrtcVersion())
+    return int(major), int(minor)
 
 
 def check_compiler() -> None:
@@ -37,11 +50,20 @@ def check_compiler() -> None:
 
 
 def check_architecture(architecture: int) -> None:
-    """Raises `InputError` for a GPU too old for the kernel."""
+    """Raises `InputError` for a GPU too old for the kernel or too new for NVRTC, which must be there."""
     if architecture < LEAST_ARCHITECTURE:
         raise InputError(
             f"The CUDA backend needs compute capability {LEAST_ARCHITECTURE / 10:.1f} or more and the device "
             f"has {architecture / 10:.1f}: use backend='static' or 'torch'."
+        )
+    nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
+    (count,) = _checked(nvrtc.nvrtcGetNumSupportedArchs())
+    (known,) = _checked(nvrtc.nvrtcGetSupportedArchs())
+    if architecture not in list(known)[:count]:
+        major, minor = nvrtc_version()
+        raise InputError(
+            f"NVRTC {major}.{minor} does not compile for the device's compute capability "
+            f"{architecture / 10:.1f}: install a newer cuda-bindings, or use backend='static' or 'torch'."
         )
 
 
@@ -74,13 +96,13 @@ def compiled(macros: Mapping[str, int], architecture: int) -> bytes:
 
 def _options(macros: Mapping[str, int], architecture: int) -> list[str]:
     defined = [f"-D{name}={value}" for name, value in sorted(macros.items())]
-    return ["--std=c++17", f"--gpu-architecture=sm_{architecture}", *defined]
+    # What is fused is written so: a compiler that chose would choose otherwise for another shape.
+    return ["--std=c++17", "--fmad=false", f"--gpu-architecture=sm_{architecture}", *defined]
 
 
 def _key(options: list[str]) -> str:
     """A hash of everything that the machine code depends on."""
-    nvrtc: Any = importlib.import_module("cuda.bindings.nvrtc")
-    digest = hashlib.sha256("\0".join([*map(str, _checked(nvrtc.nvrtcVersion())), *options]).encode())
+    digest = hashlib.sha256("\0".join([*map(str, nvrtc_version()), *options]).encode())
     for source in sorted(SOURCES.iterdir()):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:24]

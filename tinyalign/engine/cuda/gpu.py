@@ -12,8 +12,9 @@ import torch
 
 from tinyalign.common.doctor import Check
 from tinyalign.common.errors import CheckpointError, InputError
-from tinyalign.engine.cuda.compiling import check_architecture, check_compiler, compiled
-from tinyalign.engine.cuda.layout import Shape
+from tinyalign.engine.cuda.compiling import check_architecture, check_compiler, compiled, nvrtc_version
+from tinyalign.engine.cuda.layout import SMALLEST_BLOCK, Shape
+from tinyalign.models import StoryModel
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class GpuKernel:
         values = np.array([model.data_ptr(), job.data_ptr()], dtype=np.uint64)
         places = values.ctypes.data + np.arange(2, dtype=np.uint64) * np.uint64(values.itemsize)
         with torch.cuda.device(self.device):
+            # Makes the device's context current in a thread that has asked nothing of it yet.
+            stream.query()
             _checked(
                 driver.cuLaunchKernel(
                     self.function,
@@ -59,6 +62,20 @@ def check_device(device: torch.device) -> None:
         raise InputError(f"The CUDA backend needs a CUDA device, {device} is none: use another backend.")
     properties = torch.cuda.get_device_properties(device)
     check_architecture(properties.major * 10 + properties.minor)
+    driver: Any = importlib.import_module("cuda.bindings.driver")
+    (serves,) = _checked(driver.cuDriverGetVersion())
+    generation, (major, minor) = serves // 1000, nvrtc_version()
+    # A driver takes what any compiler of its generation made.
+    if generation < major:
+        raise InputError(
+            f"The CUDA driver is of version {generation}.{serves % 1000 // 10} and NVRTC of {major}.{minor}: "
+            f"install cuda-bindings<{generation + 1}, or use backend='static' or 'torch'."
+        )
+
+
+def check_fits(model: StoryModel, device: torch.device, *, int8: bool) -> None:
+    """Raises `InputError` where the smallest blocks take more shared memory than `device` has for one."""
+    _check_shared(Shape.of(model, SMALLEST_BLOCK, int8), _shared_memory(_index(device)))
 
 
 def check() -> Check:
@@ -83,6 +100,11 @@ class Gpu:
         """Multiprocessors of the device."""
         return int(self._properties.multi_processor_count)
 
+    @property
+    def shared_memory(self) -> int:
+        """Bytes of shared memory that a block may ask for."""
+        return _shared_memory(_index(self.device))
+
     def free_memory(self) -> int:
         """Bytes that torch could still allocate."""
         # What torch holds without using it is free, too.
@@ -91,8 +113,29 @@ class Gpu:
 
     def kernel(self, shape: Shape, packed_bytes: int) -> GpuKernel:
         """Compile (or take from the cache) and load; as `machine.Machine.kernel`."""
-        index = torch.cuda.current_device() if self.device.index is None else self.device.index
-        return _loaded(shape, packed_bytes, index)
+        return _loaded(shape, packed_bytes, _index(self.device))
+
+
+def _index(device: torch.device) -> int:
+    return torch.cuda.current_device() if device.index is None else device.index
+
+
+def _check_shared(shape: Shape, most: int) -> None:
+    if shape.scratch > most:
+        raise InputError(
+            f"The CUDA kernel needs {shape.scratch} bytes of shared memory for this model and the device "
+            f"has {most}: use backend='static' or 'torch'."
+        )
+
+
+@functools.lru_cache(maxsize=16)
+def _shared_memory(index: int) -> int:
+    driver: Any = importlib.import_module("cuda.bindings.driver")
+    torch.cuda.init()
+    attribute = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+    (handle,) = _checked(driver.cuDeviceGet(index))
+    (most,) = _checked(driver.cuDeviceGetAttribute(attribute, handle))
+    return int(most)
 
 
 @functools.lru_cache(maxsize=16)
@@ -100,6 +143,8 @@ def _loaded(shape: Shape, packed_bytes: int, index: int) -> GpuKernel:
     driver: Any = importlib.import_module("cuda.bindings.driver")
     device = torch.device("cuda", index)
     properties = torch.cuda.get_device_properties(device)
+    most = _shared_memory(index)
+    _check_shared(shape, most)
     code = compiled(shape.macros, properties.major * 10 + properties.minor)
     torch.cuda.init()
     with torch.cuda.device(device):
@@ -107,14 +152,6 @@ def _loaded(shape: Shape, packed_bytes: int, index: int) -> GpuKernel:
         torch.cuda.synchronize(device)
         (module,) = _checked(driver.cuModuleLoadData(code))
         (function,) = _checked(driver.cuModuleGetFunction(module, b"ta_decode"))
-        attribute = driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
-        (handle,) = _checked(driver.cuDeviceGet(index))
-        (most,) = _checked(driver.cuDeviceGetAttribute(attribute, handle))
-        if shape.scratch > most:
-            raise InputError(
-                f"The CUDA kernel needs {shape.scratch} bytes of shared memory for this model and the device "
-                f"has {most}: use backend='static' or 'torch'."
-            )
         resident = min(packed_bytes, most - shape.scratch) // 16 * 16
         wanted = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
         _checked(driver.cuFuncSetAttribute(function, wanted, shape.scratch + resident))

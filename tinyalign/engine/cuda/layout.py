@@ -12,6 +12,8 @@ import torch
 from tinyalign.models import StoryModel
 
 FLOAT, ONE_BIT, TERNARY = 0, 1, 2
+# Stories of a block.
+SMALLEST_BLOCK, LARGEST_BLOCK = 8, 16
 
 MATRIX = np.dtype(
     [

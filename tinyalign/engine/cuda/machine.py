@@ -40,6 +40,11 @@ class Machine(Protocol):
         """Multiprocessors."""
         ...
 
+    @property
+    def shared_memory(self) -> int:
+        """Bytes of shared memory that a block may have."""
+        ...
+
     def free_memory(self) -> int:
         """Bytes that can be allocated."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,15 @@ import numpy as np
 import torch
 
 from tinyalign.common.errors import CheckpointError, InputError
-from tinyalign.engine.cuda.layout import JOB, SLOT, Shape, model_type, structure
+from tinyalign.engine.cuda.layout import (
+    JOB,
+    LARGEST_BLOCK,
+    SLOT,
+    SMALLEST_BLOCK,
+    Shape,
+    model_type,
+    structure,
+)
 from tinyalign.engine.cuda.machine import Kernel, Machine
 from tinyalign.engine.cuda.serving import check_served
 from tinyalign.engine.cuda.weights import DeviceWeights
@@ -50,12 +59,31 @@ def run(
             )
     chosen = request.chosen
     stops = Stops(model, request)
-    runner = _Runner(model, request, machine, batch_size)
+    with _allocating():
+        runner = _Runner(model, request, machine, batch_size)
     first = chosen.start
     while first < chosen.stop:
-        window = runner.window(first, chosen.stop)
+        with _allocating():
+            window = runner.window(first, chosen.stop)
         yield from window.stories(stops)
         first += window.count
+        # Before there is another: each takes what is free.
+        del window
+
+
+@contextlib.contextmanager
+def _allocating() -> Iterator[None]:
+    """For tensors that are written to later, and may be outside of an inference mode that is on now.
+
+    Raises `CheckpointError` where memory runs out.
+    """
+    try:
+        with torch.inference_mode(False):
+            yield
+    except torch.OutOfMemoryError as error:
+        raise CheckpointError(
+            "The device's memory ran out: lower max_new_tokens or batch_size, use cache='int8', or free some."
+        ) from error
 
 
 class _Runner:
@@ -65,9 +93,8 @@ class _Runner:
         self.model, self.request, self.device = model, request, model.device
         count = len(request.chosen)
         most = count if batch_size is None else min(count, batch_size)
-        # Smaller blocks where larger ones would leave multiprocessors without work.
-        stories = 8 if most <= 8 * machine.processors else 16
-        self.shape = Shape.of(model, stories, request.cache == "int8")
+        self.shape = _shape(model, most, machine, int8=request.cache == "int8")
+        stories = self.shape.stories
         self.weights = DeviceWeights(model)
         self.kernel: Kernel = machine.kernel(self.shape, self.weights.packed_bytes)
         fields = self.weights.fields(self.kernel.resident)
@@ -100,6 +127,14 @@ class _Runner:
                 break
             prompt_of.append(numbers.setdefault(ids, len(numbers)))
         return _Window(self, first, list(numbers), prompt_of)
+
+
+def _shape(model: StoryModel, most: int, machine: Machine, *, int8: bool) -> Shape:
+    """Smaller blocks where larger ones would leave multiprocessors without work, or don't fit."""
+    large = Shape.of(model, LARGEST_BLOCK, int8)
+    if most <= SMALLEST_BLOCK * machine.processors or large.scratch > machine.shared_memory:
+        return Shape.of(model, SMALLEST_BLOCK, int8)
+    return large
 
 
 @dataclass
@@ -214,6 +249,8 @@ class _Window:
                         stopped.append(story)
             if stopped:
                 self.job.status[torch.tensor(stopped, device=self.runner.device)] = _STOPPED
+                # Whoever gets the stories may change the stream that the next launch goes to.
+                self.job.status[:1].cpu()
             while due in done:
                 yield done.pop(due)
                 due += 1

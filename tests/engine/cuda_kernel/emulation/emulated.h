@@ -116,13 +116,19 @@ inline void multiply(float (&d)[4], const uint32 (&a)[4], uint32 b0, uint32 b1) 
     const int lane = threadIdx.x & 31, g = lane >> 2, t = lane & 3;
     const uint32 own[6] = {a[0], a[1], a[2], a[3], b0, b1};
     const uint32(*lanes)[6] = emulated::gather(own);
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < 4; ++i) {
+        double sum = d[i];
         for (int k = 0; k < 8; ++k) {
             // A lane's words hold inputs t and t + 4.
             const uint32 weight = lanes[4 * g + k % 4][k / 4 * 2 + i / 2];
             const uint32 x = lanes[4 * (2 * t + i % 2) + k % 4][4 + k / 4];
             if ((weight | x) & 0x1FFFu && std::isfinite(__uint_as_float(weight) + __uint_as_float(x)))
                 std::abort();  // more bits than tensor cores read
-            d[i] += __uint_as_float(weight) * __uint_as_float(x);
+            sum += double(__uint_as_float(weight)) * double(__uint_as_float(x));
         }
+        // Rounded toward zero, as tensor cores do.
+        const float nearest = float(sum);
+        const bool beyond = std::fabs(double(nearest)) > std::fabs(sum);
+        d[i] = beyond && std::isfinite(sum) ? std::nextafterf(nearest, 0.0f) : nearest;
+    }
 }

@@ -78,9 +78,9 @@ __device__ __forceinline__ float score_of(const float* q, const Past& past, int 
 #if TA_BYTES
 #pragma unroll
         for (int j = 0; j < 4; ++j)
-            if (4 * w + j < TA_D_HEAD) sum += q[4 * w + j] * code_at(word, j);
+            if (4 * w + j < TA_D_HEAD) sum = fmaf(q[4 * w + j], code_at(word, j), sum);
 #else
-        sum += q[w] * __uint_as_float(word);
+        sum = fmaf(q[w], __uint_as_float(word), sum);
 #endif
     }
     return TA_BYTES ? sum * *past.key_scale(p) : sum;
@@ -95,9 +95,9 @@ __device__ __forceinline__ void add_value(float weight, const Past& past, int p,
 #if TA_BYTES
 #pragma unroll
         for (int j = 0; j < 4; ++j)
-            if (4 * w + j < TA_D_HEAD) sum[4 * w + j] += weight * code_at(word, j);
+            if (4 * w + j < TA_D_HEAD) sum[4 * w + j] = fmaf(weight, code_at(word, j), sum[4 * w + j]);
 #else
-        sum[w] += weight * __uint_as_float(word);
+        sum[w] = fmaf(weight, __uint_as_float(word), sum[w]);
 #endif
     }
 }

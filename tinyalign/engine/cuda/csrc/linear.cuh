@@ -98,9 +98,14 @@ __device__ void multiply_floats(const Scratch& s, const float* weights, const Ma
             for (int n = 0; n < kGroups; ++n) {
                 const float* x = s.in + (8 * n + g) * kInRow + 8 * k + t;
                 const Halves first(x[0]), second(x[4]);
-                multiply(sum[n], low, first.high, second.high);
-                multiply(sum[n], high, first.low, second.low);
-                multiply(sum[n], high, first.high, second.high);
+                // Tensor cores cut off what they add to, so that a long sum would be too small (Ootomo and Yokota
+                // 2022, section 3): they add eight inputs, the multiprocessor the rest.
+                float part[4] = {};
+                multiply(part, low, first.high, second.high);
+                multiply(part, high, first.low, second.low);
+                multiply(part, high, first.high, second.high);
+#pragma unroll
+                for (int i = 0; i < 4; ++i) sum[n][i] += part[i];
             }
         }
 #pragma unroll
