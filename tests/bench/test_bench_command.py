@@ -143,6 +143,7 @@ def test_a_search_for_batches_that_was_cut_off_is_told(
         (("--longest", "0"), "expected more than 0"),
         (("--rounds", "1"), "rounds 1"),
         (("--only", "decoding"), "Unknown part of the benchmark"),
+        (("--only", ""), "No part of the benchmark was asked for"),
         (("--most", "0"), "At most 0 stories"),
         (("--quick", "--model", "no-such-model"), "Unknown model"),
         (("--quick", "--model", "ternary", "--tokens", "600"), "do not fit the context"),

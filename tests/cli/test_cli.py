@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +134,54 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
     assert sentence in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) == 1
+
+
+SAMPLE = [sys.executable, "-c", "from tinyalign.cli import main; main()", "sample", "ternary"]
+
+
+def test_a_reader_that_goes_away_is_no_verdict() -> None:
+    with subprocess.Popen(
+        [*SAMPLE, "-n", "400"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as told:
+        assert told.stdout is not None
+        assert told.stderr is not None
+        assert told.stdout.readline().startswith("--- 0")
+        told.stdout.close()
+        assert told.wait(timeout=60) == 141
+        assert told.stderr.read() == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_a_full_disk_is_one_sentence() -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(SAMPLE, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    sentence = "tinyalign: The output cannot be written (No space left on device): make room.\n"
+    assert (done.returncode, done.stderr) == (2, sentence)
+
+
+def test_ctrl_c_is_said() -> None:
+    with subprocess.Popen(
+        [*SAMPLE, "-n", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as told:
+        assert told.stdout is not None
+        assert told.stderr is not None
+        told.stdout.readline()
+        told.send_signal(signal.SIGINT)
+        told.stdout.read()
+        assert told.wait(timeout=60) == 130
+        assert told.stderr.read().strip() == "tinyalign: interrupted"
+
+
+def test_characters_that_the_terminal_lacks_and_bytes_that_are_none() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [*SAMPLE, "-p", "Zoë ☃", "--max-new-tokens", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "Zo\\xeb \\u2603" in done.stdout
+    done = subprocess.run([*SAMPLE, "-p", b"Zo\xff"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "holds no whole character at place 2" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_wrong_option_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyalign.common.arguments import check_characters, real, strings, whole
 from tinyalign.common.errors import InputError, unknown_name
-from tinyalign.common.files import atomic_folder, atomic_path, sha256_file, write_json
+from tinyalign.common.files import atomic_folder, atomic_path, check_writable, sha256_file, write_json
 from tinyalign.common.resources import data_folder, shared_folder
 from tinyalign.common.seeds import derive_seed
 
@@ -25,6 +26,39 @@ def test_seeds_tell_purposes_apart() -> None:
     assert len({derive_seed(*purpose) for purpose in purposes}) == len(purposes)
     # Written down once: a change of the derivation would change every published result.
     assert derive_seed("sample", 0) == 4431669960739341196
+
+
+def test_a_place_is_tried_before_there_is_something_to_write(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new" / "a.json")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "b.json").write_text("old")
+    check_writable(tmp_path / "b.json")
+    assert (tmp_path / "b.json").read_text() == "old"
+    with pytest.raises(InputError, match="Cannot write"):
+        check_writable(tmp_path / "b.json" / "c.json")
+
+
+@given(st.integers())
+def test_whole_numbers_are_taken_as_they_are(value: int) -> None:
+    assert whole("x", value) == value
+
+
+@pytest.mark.parametrize("value", [1.5, "1", None, [1]])
+def test_what_is_no_whole_number_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"x is .*: expected a whole number"):
+        whole("x", value)
+
+
+def test_numbers_strings_and_characters() -> None:
+    assert real("x", 2) == 2.0
+    with pytest.raises(InputError, match="x is '1': expected a number"):
+        real("x", "1")
+    assert strings("x", iter(["a", ""])) == ("a", "")
+    with pytest.raises(InputError, match="x is 3: expected a list of strings"):
+        strings("x", 3)
+    check_characters("Zoë ☃ 🐕")
+    with pytest.raises(InputError, match="no whole character at place 1"):
+        check_characters("a\ud800")
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:

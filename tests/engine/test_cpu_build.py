@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import subprocess
 import sys
@@ -50,12 +51,34 @@ def test_a_compiler_that_fails_is_one_sentence_and_auto_goes_on(
     assert stories == list(sample(stories260k, "Once", max_new_tokens=4, backend="torch"))
 
 
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "cannot be started (Exec format error): name another in CXX"),
+        (b"#!/bin/sh\nprintf 'no \\377 luck' >&2\nexit 3\n", "failed with code 3 (no \ufffd luck)"),
+    ],
+)
+def test_a_compiler_that_cannot_be_run_or_read_is_one_sentence(
+    stories260k: StoryModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, sentence: str
+) -> None:
+    compiler = tmp_path / "cxx"
+    compiler.write_bytes(content)
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path / "kernels"))
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        sample(stories260k, "Once", backend="cpu")
+
+
 def test_a_compiler_that_is_absent_is_one_sentence(
     stories260k: StoryModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setenv("CXX", "no-such-compiler -m64")
     with pytest.raises(InputError, match="CXX names the compiler 'no-such-compiler'"):
+        sample(stories260k, "Once", backend="cpu")
+    monkeypatch.setenv("CXX", '"g++')
+    with pytest.raises(InputError, match=r"which is no command \(No closing quotation\): name a compiler"):
         sample(stories260k, "Once", backend="cpu")
     monkeypatch.setenv("CXX", "")
     monkeypatch.setenv("PATH", "")
@@ -110,7 +133,10 @@ def test_a_full_cache_folder_is_one_sentence(
     full = f'[ "$1" = --version ] && echo fake 2 && exit 0\necho "{said}" >&2\nexit 1'
     monkeypatch.setenv("CXX", fake_compiler(tmp_path, full))
     monkeypatch.setenv(build.CACHE_VARIABLE, str(tmp_path / "kernels"))
-    with pytest.raises(InputError, match="No space left on device"):
+    with pytest.raises(
+        InputError,
+        match=r"No space left on device\): make room, name another cache folder in TINYALIGN_CACHE",
+    ):
         sample(stories260k, "Once", backend="cpu")
 
 

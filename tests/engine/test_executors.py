@@ -15,12 +15,15 @@ from typing import Any
 
 import psutil
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinyalign
+from tests.models.tiny import story_model
 from tinyalign.common.errors import CheckpointError, DataError, InputError
 from tinyalign.engine import sample
+from tinyalign.engine.backend import made_for
 from tinyalign.engine.executors import (
     ContinuationTask,
     Dask,
@@ -281,6 +284,94 @@ def test_a_store_of_something_else_or_damaged_is_refused(task: SampleTask, tmp_p
         list(run_shards(task, shard_size=30, store=store))
     with pytest.raises(InputError, match="Cannot write"):
         list(run_shards(task, store=store / "below" / "a-file"))
+
+
+@pytest.mark.parametrize("content", [b'{"precious": true}', b"line one\nline two", b"\n", b"0123abc def"])
+def test_a_file_that_is_no_store_is_left_as_it_is(task: SampleTask, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "mine"
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="does not begin like a store of shards: name another file"):
+        list(run_shards(task, store=file))
+    assert file.read_bytes() == content
+
+
+def test_a_machine_without_a_compiler_does_not_mix_another_backends_results_in(
+    task: SampleTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "shards"
+    begun = run_shards(task, shard_size=30, store=store)
+    next(begun)
+    begun.close()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="no-such-compiler"):
+        list(run_shards(task, shard_size=30, store=store))
+    texts = TextTask(task.source, ("Once upon a time",))
+    with pytest.raises(InputError, match="no-such-compiler"):
+        list(run_task(texts))
+    assert len(list(run_task(TextTask(task.source, texts.texts, backend="torch")))) == 1
+
+
+def test_auto_is_what_is_made_for_the_model() -> None:
+    assert made_for(story_model("neo")) == "cpu"
+    hooked: Any = story_model("llama")
+    hooked.network.to(torch.bfloat16)
+    assert made_for(hooked) == "static"
+    hooked.network.model.register_forward_hook(lambda *_: None)
+    assert made_for(hooked) == "torch"
+
+
+DRIVER = """
+import sys
+from tinyalign.engine.executors import *
+from tests.engine.test_executors import Gated
+if __name__ == "__main__":
+    task = Gated(Source("ternary", sys.argv[1]), {prompts!r}, n=20, max_new_tokens=30, gate=sys.argv[2])
+    run = run_task(task, shard_size=5, executor=Processes(2))
+    next(run)
+    print("begun", flush=True)
+    list(run)
+"""
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(task: SampleTask, tmp_path: Path) -> None:
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER.format(prompts=PROMPTS), encoding="utf-8")
+    root = str(Path(__file__).resolve().parents[2])
+    environment = {**os.environ, "PYTHONPATH": root}
+    command = [sys.executable, str(script), task.source.sha256, str(tmp_path / "never")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        assert driver.stdout.readline() == "begun\n"
+        workers = [
+            child
+            for child in psutil.Process(driver.pid).children()
+            if "spawn_main" in " ".join(child.cmdline())
+        ]
+        assert len(workers) == 2
+        driver.kill()
+    assert not psutil.wait_procs(workers, timeout=30)[1]
+
+
+@pytest.mark.slow
+def test_a_dask_cluster_runs_a_task_again_and_says_when_it_is_gone(
+    task: SampleTask, expected: list[bytes]
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
+    ) as cluster:
+        client = distributed.Client(cluster)
+        executor = Dask(client)
+        for _ in range(6):
+            assert list(run_shards(task, shard_size=5, executor=executor)) == expected
+        left = run_shards(task, shard_size=5, executor=executor)
+        assert next(left) == expected[0]
+        left.close()
+        assert list(run_shards(task, shard_size=5, executor=executor)) == expected
+        client.close()
+        with pytest.raises(InputError, match="connection to the Dask scheduler was closed"):
+            list(run_shards(task, shard_size=5, executor=executor))
 
 
 def test_bad_input_is_one_sentence(task: SampleTask) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,15 @@ def test_text_and_stop_strings(stories260k: StoryModel) -> None:
     assert cut.text == plain.text[: plain.text.index("little")]
 
 
+@pytest.mark.parametrize("backend", ["cpu", "static"])
+def test_stop_strings_among_bytes_that_are_no_characters(stories260k: StoryModel, backend: str) -> None:
+    """At this heat every token is as likely as any other: bytes of a character come without its others."""
+    asked: dict[str, Any] = {"n": 60, "temperature": 1e30, "stop": ["\n", "e"], "max_new_tokens": 60}
+    expected = list(sample(stories260k, "Once", backend="torch", **asked))
+    assert list(sample(stories260k, "Once", backend=backend, **asked)) == expected
+    assert sum("\ufffd" in story.text for story in expected) > 10
+
+
 def test_a_story_ends_at_the_context(stories260k: StoryModel) -> None:
     prompt = "a " * 505
     room = stories260k.context - len(stories260k.encode(prompt))
@@ -148,14 +159,71 @@ def test_bad_input_is_refused_in_one_sentence(stories260k: StoryModel) -> None:
         ("expected 1 or more", {"n": 0}),
         ("expected 1 or more", {"max_new_tokens": 0}),
         ("empty stop", {"stop": [""]}),
+        ("stop is the string 'dog': expected a list", {"stop": "dog"}),
     ]
     for sentence, arguments in cases:
         with pytest.raises(InputError, match=sentence):
             sample(stories260k, "Once", **arguments)
     with pytest.raises(InputError, match="reads 512 at most"):
         sample(stories260k, "word " * 600)
+    with pytest.raises(InputError, match=r"text 'Zo\\udceb' holds no whole character at place 2: give it as"):
+        sample(stories260k, "Zo\udceb")
     with pytest.raises(InputError, match="unknown"):
         stories260k.decode([512])
+
+
+# In a process of its own: here every argument's type is checked before tinyalign sees it.
+TYPES = """
+import sys
+import numpy as np
+import tinyalign
+from tinyalign.common.errors import InputError
+from tinyalign.engine import sample
+from tinyalign.engine.executors import Processes, SampleTask, Source
+model = tinyalign.load(sys.argv[1], device="cpu")
+plain = list(sample(model, "Tim", n=3, seed=5, max_new_tokens=9, stop=["girl"], top_k=4))
+numbers = dict(n=np.int32(3), seed=np.int64(5), max_new_tokens=np.int16(9), top_k=np.uint8(4))
+for backend in ("cpu", "static", "torch"):
+    more = dict(numbers, temperature=np.float32(1), stop=iter(["girl"]), backend=backend)
+    assert list(sample(model, "Tim", **more)) == plain, backend
+refused = [
+    lambda: sample(model, "Tim", stop=["dog", 3]),
+    lambda: sample(model, "Tim", temperature="hot"),
+    lambda: sample(model, "Tim", top_p="most"),
+    lambda: sample(model, "Tim", n=1.5),
+    lambda: sample(model, "Tim", seed=1.5),
+    lambda: sample(model, "Tim", seed=1.5, coupled=False),
+    lambda: sample(model, "Tim", threads=None),
+    lambda: sample(model, [1, 2, 3]),
+    lambda: sample(model, [[1, 1.5]]),
+    lambda: Processes("two"),
+    lambda: SampleTask(Source("ternary", ""), ("a",), stop="dog"),
+]
+for case in refused:
+    try:
+        case()
+    except InputError as error:
+        print(error)
+"""
+
+
+def test_numbers_of_numpy_are_taken_and_other_types_refused(shared_models: Path) -> None:
+    command = [sys.executable, "-c", TYPES, str(shared_models / "stories260K.bin")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "stop holds 3: expected strings.",
+        "The temperature is 'hot': expected a number.",
+        "top_p is 'most': expected a number.",
+        "n is 1.5: expected a whole number.",
+        "The seed is 1.5: expected a whole number.",
+        "The seed is 1.5: expected a whole number.",
+        "threads is None: expected a whole number.",
+        "Prompts are texts or lists of token ids: give token ids as a list in a list.",
+        "A token id is 1.5: expected a whole number.",
+        "workers is 'two': expected a whole number.",
+        "stop is the string 'dog': expected a list of strings.",
+    ]
 
 
 def test_logits_that_are_not_finite_raise() -> None:

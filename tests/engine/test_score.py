@@ -176,6 +176,12 @@ def test_more_refusals(tiny: TinyModel) -> None:
         score_continuations(tiny, ["a"], [["b"]], batch_size=0)
     with pytest.raises(InputError, match="at least two"):
         score_texts(tiny, [""])
+    with pytest.raises(InputError, match="are the string 'Once upon': give a list"):
+        score_texts(tiny, "Once upon")
+    with pytest.raises(InputError, match="lists: give a list of each"):
+        score_continuations(tiny, "a", [["b"]])
+    with pytest.raises(InputError, match="holds no whole character"):
+        score_texts(tiny, ["a\ud800b"])
     with pytest.raises(InputError, match="same prompts"):
         ContinuationScores(log_probs=((0.0,),), token_counts=(), merged=())
     with pytest.raises(InputError, match="first token is given"):

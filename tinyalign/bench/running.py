@@ -59,6 +59,8 @@ class Plan:
                 f"tokens {self.tokens}, threads {self.threads}, rounds {self.rounds}: expected 1, 1 and 3 or "
                 "more."
             )
+        if not self.only:
+            raise InputError(f"No part of the benchmark was asked for: expected some of {', '.join(PARTS)}.")
         for part in self.only:
             if part not in PARTS:
                 raise unknown_name("part of the benchmark", part, list(PARTS))

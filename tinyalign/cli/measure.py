@@ -46,7 +46,7 @@ def bench(
 ) -> None:
     """Time ternary layers against float ones, and sampler and scorer against peers, every output checked."""
     from tinyalign.bench.running import Plan, run_bench
-    from tinyalign.common.files import write_json, write_text
+    from tinyalign.common.files import check_writable, write_json, write_text
 
     plan = Plan(
         models=tuple(model or ()),
@@ -60,6 +60,10 @@ def bench(
         only=_split(only),
         quick=quick,
     )
+
+    for target in (out, html):
+        if target is not None:
+            check_writable(target)
 
     def keep(so_far: BenchResult) -> None:
         # A benchmark takes many minutes: what is measured is not lost with what comes after it.

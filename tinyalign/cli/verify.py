@@ -136,7 +136,7 @@ def verify(
             "from there.",
             file=sys.stderr,
         )
-        raise typer.Exit(130) from error
+        raise SystemExit(130) from error
     if json:
         print_json(verdict.to_json())
     else:

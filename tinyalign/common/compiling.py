@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import functools
 import hashlib
 import importlib.util
@@ -115,13 +116,24 @@ def build(command: list[str], target: Path, *, name: str, otherwise: str) -> Non
 
 def run_compiler(command: list[str], otherwise: str) -> str:
     """What the compiler prints; raises `InputError` with its first complaint when it fails."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    name = "ziglang" if "ziglang" in command else command[0]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise InputError(
+            f"The C++ compiler {name!r} cannot be started ({error.strerror}): name another in CXX, or "
+            f"{otherwise}."
+        ) from error
     if done.returncode:
-        name = "ziglang" if "ziglang" in command else command[0]
         said = [line for line in done.stderr.splitlines() if line.strip()]
+        # Compilers write to the cache folder and to one of their own.
+        full = os.strerror(errno.ENOSPC) in done.stderr
+        advice = (
+            f"make room, name another cache folder in {CACHE_VARIABLE}" if full else "name another in CXX"
+        )
         raise InputError(
             f"The C++ compiler {name!r} failed with code {done.returncode} "
-            f"({said[0].strip() if said else 'it said nothing'}): name another in CXX, or {otherwise}."
+            f"({said[0].strip() if said else 'it said nothing'}): {advice}, or {otherwise}."
         )
     return done.stdout
 
@@ -161,7 +173,10 @@ def _library(sources: Sources, compiler: str, march: str, folder: str) -> ctypes
 
 
 def _compiler(named: str, sources: Sources) -> tuple[str, ...]:
-    words = shlex.split(named)
+    try:
+        words = shlex.split(named)
+    except ValueError as error:
+        raise InputError(f"CXX is {named!r}, which is no command ({error}): name a compiler.") from None
     if words:
         if shutil.which(words[0]) is None:
             raise InputError(f"CXX names the compiler {words[0]!r}, which is not there: install or unset it.")

@@ -43,6 +43,16 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+class _UnwrittenError(Exception):
+    """Leaves `atomic_path` before anything is written."""
+
+
+def check_writable(target: str | Path) -> None:
+    """Raises `InputError` where no file can be written at `target`: before work whose result goes there."""
+    with contextlib.suppress(_UnwrittenError), atomic_path(target):
+        raise _UnwrittenError
+
+
 @contextlib.contextmanager
 def atomic_folder(target: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside `target` that replaces `target` as a whole on success.

@@ -70,6 +70,14 @@ def sampling_backend(model: object, backend: str, cache: Cache = "float32") -> s
     return _chosen(model, backend, _samplers(cache), "Sampling")
 
 
+def made_for(model: StoryModel) -> str:
+    """What "auto" gives for a model on the CPU on a machine that lacks nothing."""
+    from tinyalign.engine.cpu import serving
+    from tinyalign.engine.static import serving as static
+
+    return "cpu" if serving.refusal(model) is None else "static" if static.refusal(model) is None else "torch"
+
+
 def served_on_cpu(model: object, backend: str, doing: str) -> StoryModel | None:
     """The model where the CPU backend is to score it, None where torch is; as `sampling_backend`."""
     chosen = _chosen(model, backend, _scorers(), doing)

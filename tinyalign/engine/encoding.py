@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
+from tinyalign.common.arguments import check_characters, whole
 from tinyalign.common.errors import InputError
 from tinyalign.models import StoryModel
 
@@ -52,6 +53,8 @@ class LanguageModel(Protocol):
 def encode_all(model: LanguageModel, texts: Iterable[str]) -> dict[str, Ids]:
     """Token ids of every text, each encoded once; a `StoryModel`'s tokenizer takes them all in one call."""
     different = list(dict.fromkeys(texts))
+    for text in different:
+        check_characters(text)
     if isinstance(model, StoryModel) and model.tokenizer is not None and different:
         ids = model.tokenizer(different)["input_ids"]
         return {text: tuple(own) for text, own in zip(different, ids, strict=True)}
@@ -61,10 +64,16 @@ def encode_all(model: LanguageModel, texts: Iterable[str]) -> dict[str, Ids]:
 def encode_texts(model: LanguageModel, texts: Sequence[str | Sequence[int]]) -> list[Ids]:
     """Token ids of every text; those given as ids are checked.
 
-    Raises `InputError` for a text of fewer than two tokens or longer than the context, or an unknown id.
+    Raises `InputError` for a text of fewer than two tokens or longer than the context, or an unknown id, and
+    for one text in place of a list.
     """
+    if isinstance(texts, str):
+        raise InputError(f"The texts are the string {texts[:40]!r}: give a list of texts.")
     ids_of = encode_all(model, [text for text in texts if isinstance(text, str)])
-    found = [ids_of[text] if isinstance(text, str) else tuple(text) for text in texts]
+    found = [
+        ids_of[text] if isinstance(text, str) else tuple(whole("A token id", token) for token in text)
+        for text in texts
+    ]
     for text, ids in zip(texts, found, strict=True):
         if len(ids) < 2:
             raise InputError(f"The text {text!r} has {len(ids)} tokens: scoring needs at least two.")
@@ -98,6 +107,8 @@ def encode_alternatives(
     Raises `InputError` for an empty prompt or continuation, lists of unequal length, or a text longer than
     the context.
     """
+    if isinstance(prompts, str) or isinstance(continuations, str):
+        raise InputError("Prompts and continuations are lists: give a list of each.")
     if len(prompts) != len(continuations):
         raise InputError(f"There are {len(prompts)} prompts but {len(continuations)} lists of continuations.")
     pairs = list(zip(prompts, continuations, strict=True))

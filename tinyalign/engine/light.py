@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinyalign.common.arguments import check_characters
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.engine.light_folder import LightFolder, read_light
 
@@ -65,6 +66,8 @@ def light_sample(
     read = None if folder is None else read_light(folder)
     if read is None:
         return None
+    if not prompt.isascii():
+        check_characters(prompt)
     ids: list[int] = read.tokenizer.encode(prompt).ids
     if not 0 < len(ids) < read.n_ctx:
         return None

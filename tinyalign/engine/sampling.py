@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tinyalign.common.arguments import real, strings, whole
 from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.common.seeds import derive_seed
 from tinyalign.engine.backend import sampling_backend
@@ -30,11 +31,12 @@ class Sampling:
     top_p: float | None = None
 
     def __post_init__(self) -> None:
-        if not (self.temperature >= 0 and np.isfinite(self.temperature)):
+        temperature = real("The temperature", self.temperature)
+        if not (temperature >= 0 and np.isfinite(temperature)):
             raise InputError(f"Temperature {self.temperature} cannot be used: expected 0 (greedy) or more.")
-        if self.top_k is not None and self.top_k < 1:
+        if self.top_k is not None and whole("top_k", self.top_k) < 1:
             raise InputError(f"top_k {self.top_k} cannot be used: expected 1 or more.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
+        if self.top_p is not None and not 0 < real("top_p", self.top_p) <= 1:
             raise InputError(f"top_p {self.top_p} cannot be used: expected a number above 0 and up to 1.")
 
 
@@ -146,6 +148,10 @@ def sample(
     that are not finite.
     """
     draw = Sampling(temperature, top_k, top_p)
+    n, max_new_tokens = whole("n", n), whole("max_new_tokens", max_new_tokens)
+    threads, seed = whole("threads", threads), whole("The seed", seed)
+    batch_size = None if batch_size is None else whole("batch_size", batch_size)
+    stop = strings("stop", stop)
     if n < 1 or max_new_tokens < 1 or (batch_size is not None and batch_size < 1) or threads < 1:
         raise InputError(
             f"n {n}, max_new_tokens {max_new_tokens}, batch_size {batch_size}, threads {threads}: "
@@ -155,14 +161,14 @@ def sample(
         raise InputError("An empty stop string would end every story at once: leave it out.")
     if cache not in ("float32", "int8"):
         raise InputError(f"A cache of {cache!r} is unknown: expected float32 or int8.")
-    given = [prompts] if isinstance(prompts, str) else list(prompts)
+    given = _prompts(prompts)
     encoded = [_encode(model, prompt) for prompt in given]
     texts = [prompt if isinstance(prompt, str) else _text(model, prompt) for prompt in given]
     chosen = range(len(given) * n) if stories is None else stories
     if chosen.step != 1 or not 0 <= chosen.start <= chosen.stop <= len(given) * n:
         raise InputError(f"Stories {chosen} were asked for of {len(given) * n}: expected consecutive ones.")
     key = seed if coupled else derive_seed("sample one model", seed, model.sha256)
-    request = Request(texts, encoded, n, max_new_tokens, draw, tuple(stop), key, chosen, cache)
+    request = Request(texts, encoded, n, max_new_tokens, draw, stop, key, chosen, cache)
     found = _run(model, request, sampling_backend(model, backend, cache), batch_size, threads)
     return found if progress is None else _reported(found, len(chosen), progress)
 
@@ -221,8 +227,17 @@ def finish(model: StoryModel, row: Row, stopped: StopReason, cut: int | None) ->
     return Story(row.index, row.prompt, text if cut is None else text[:cut], new, stopped)
 
 
+def _prompts(prompts: str | Sequence[str | Sequence[int]]) -> list[str | Sequence[int]]:
+    if isinstance(prompts, str):
+        return [prompts]
+    given = list(prompts)
+    if any(not isinstance(prompt, str) and not hasattr(prompt, "__iter__") for prompt in given):
+        raise InputError("Prompts are texts or lists of token ids: give token ids as a list in a list.")
+    return given
+
+
 def _encode(model: StoryModel, prompt: str | Sequence[int]) -> list[int]:
-    ids = model.encode(prompt) if isinstance(prompt, str) else list(prompt)
+    ids = model.encode(prompt) if isinstance(prompt, str) else [whole("A token id", t) for t in prompt]
     if not ids:
         raise InputError(
             "The prompt is empty and this model has no token that begins a story: give at least one word."

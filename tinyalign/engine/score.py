@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
+from tinyalign.common.arguments import whole
 from tinyalign.common.errors import InputError
 from tinyalign.engine.backend import served_on_cpu
 from tinyalign.engine.encoding import (
@@ -143,5 +144,5 @@ def score_texts(
 
 
 def _check_counts(batch_size: int, threads: int) -> None:
-    if batch_size < 1 or threads < 1:
+    if whole("batch_size", batch_size) < 1 or whole("threads", threads) < 1:
         raise InputError(f"batch_size {batch_size}, threads {threads}: both must be at least 1.")

@@ -39,7 +39,7 @@ class Stops:
         if not self.stop:
             return None
         seen, size = self.seen.pop(index, 0), len(row.tokens) - row.start
-        if size > seen and (self.every_token or self._cut(row, prompt, size) is not None):
+        if size > seen and self._may_stand(row, prompt, size):
             for tokens in range(seen + 1, size + 1):
                 cut = self._cut(row, prompt, tokens)
                 if cut is not None:
@@ -47,6 +47,17 @@ class Stops:
         self.seen[index] = size
         return None
 
+    def _may_stand(self, row: Row, prompt: int, size: int) -> bool:
+        """Whether some stop string may have been complete after one of the tokens up to `size`."""
+        if self.every_token:
+            return True
+        text = self._text(row, prompt, size)
+        # Bytes that are no character take those before them along, which may have been one.
+        return "\ufffd" in text or any(string in text for string in self.stop)
+
     def _cut(self, row: Row, prompt: int, tokens: int) -> int | None:
-        text = self.model.decode(row.tokens[: row.start + tokens])[self.begins[prompt] :]
+        text = self._text(row, prompt, tokens)
         return min((place for place in map(text.find, self.stop) if place >= 0), default=None)
+
+    def _text(self, row: Row, prompt: int, tokens: int) -> str:
+        return self.model.decode(row.tokens[: row.start + tokens])[self.begins[prompt] :]

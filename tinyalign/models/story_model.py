@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 import torch
 
+from tinyalign.common.arguments import check_characters
 from tinyalign.common.errors import InputError, TokenizerError
 from tinyalign.models.config import ModelConfig, describe
 from tinyalign.models.identity import identity
@@ -94,8 +95,9 @@ class StoryModel:
     def encode(self, text: str) -> list[int]:
         """Token ids of `text`, begun as the model's training texts began (with BOS where it has one).
 
-        Raises `TokenizerError` for a model loaded with `tokenizer=False`.
+        Raises `TokenizerError` for a model loaded with `tokenizer=False`, `InputError` for half characters.
         """
+        check_characters(text)
         return list(self._tokenizer()(text)["input_ids"])
 
     def decode(self, ids: list[int]) -> str:

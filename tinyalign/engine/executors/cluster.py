@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,7 @@ from tinyalign.common.errors import InputError
 from tinyalign.engine.executors.task import Task
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 
 class Dask:
@@ -34,24 +36,28 @@ class Dask:
         self.client, self.retries = cluster, retries
 
     def shards(self, task: Task, shards: Sequence[range]) -> Iterator[tuple[range, bytes]]:
-        """Shards as they are done; raises `InputError` when workers keep dying on one."""
+        """Shards as they are done; raises `InputError` when workers keep dying on one or the cluster goes."""
         from distributed import KilledWorker, as_completed
+        from distributed.client import ClosedClientError, FutureCancelledError
 
-        futures = {
-            self.client.submit(
-                task.shard,
-                indices,
-                key=f"tinyalign-{task.digest[:16]}-{indices.start}-{indices.stop}",
-                retries=self.retries,
-            ): indices
-            for indices in shards
-        }
+        # Names of this run alone: the scheduler may still be forgetting those of an earlier one.
+        run = uuid.uuid4().hex
+        futures: dict[Future, range] = {}
         try:
+            for indices in shards:
+                key = f"tinyalign-{task.digest[:16]}-{run}-{indices.start}-{indices.stop}"
+                futures[self.client.submit(task.shard, indices, key=key, retries=self.retries)] = indices
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except KilledWorker as error:
             raise InputError(
                 "Dask workers died again and again on one shard: give them memory, or make shards smaller."
             ) from error
+        except (ClosedClientError, FutureCancelledError) as error:
+            raise InputError(
+                "The connection to the Dask scheduler was closed or its work cancelled: connect again; with "
+                "a store, done shards are kept."
+            ) from error
         finally:
-            self.client.cancel(list(futures))
+            with contextlib.suppress(ClosedClientError):
+                self.client.cancel(list(futures))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -9,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any, Protocol, runtime_checkable
 
+from tinyalign.common.arguments import whole
 from tinyalign.common.errors import InputError
 from tinyalign.engine.executors.task import Task
 
@@ -49,6 +53,18 @@ def _remembering(started: list[SpawnProcess]) -> SpawnContext:
     return context
 
 
+def _end_with_parent() -> None:
+    """In a worker: ends it when the process that started it is gone, killed without a word to its workers."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 class Processes:
     """`workers` processes of one thread each, started fresh for a run.
 
@@ -57,7 +73,7 @@ class Processes:
     """
 
     def __init__(self, workers: int, *, attempts: int = 3) -> None:
-        if workers < 1 or attempts < 1:
+        if whole("workers", workers) < 1 or whole("attempts", attempts) < 1:
             raise InputError(f"{workers} workers, {attempts} attempts: expected 1 or more.")
         self.workers, self.attempts = workers, attempts
 
@@ -67,7 +83,9 @@ class Processes:
         deaths = 0
         while left:
             started: list[SpawnProcess] = []
-            pool = ProcessPoolExecutor(min(self.workers, len(left)), mp_context=_remembering(started))
+            pool = ProcessPoolExecutor(
+                min(self.workers, len(left)), mp_context=_remembering(started), initializer=_end_with_parent
+            )
             futures: dict[Future[bytes], range] = {}
             try:
                 for indices in sorted(left, key=lambda shard: shard.start):

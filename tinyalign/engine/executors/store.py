@@ -46,10 +46,10 @@ class ShardStore:
     def open(self, task: Task, shard_size: int) -> dict[range, bytes]:
         """The shards that are done, of this task and shard size; begins the file where there is none.
 
-        Raises `InputError` when the file holds another task's shards.
+        Raises `InputError`, and leaves the file as it is, when it is no store or holds another task's shards.
         """
         expected = {"task": task.digest, "shard_size": shard_size}
-        lines = list(self._lines())
+        lines = list(self._lines(_line(expected)))
         if not lines:
             self._append(expected)
             return {}
@@ -64,28 +64,42 @@ class ShardStore:
         """Append one shard."""
         self._append({"start": indices.start, "stop": indices.stop, "result": shard.decode()})
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
-        """The whole lines, checked; half a line at the end is cut off the file."""
+    def _lines(self, first: bytes) -> Iterator[dict[str, Any]]:
+        """The whole lines, checked; half a line behind them, or half of `first`, is cut off the file."""
         if not self.file.is_file():
             return
         content = self.file.read_bytes()
         whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(self.file, whole)
-        for number, line in enumerate(content[:whole].splitlines(), start=1):
+        bodies: list[bytes] = []
+        for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
             digest, _, body = line.partition(b" ")
             if hashlib.sha256(body).hexdigest().encode() != digest:
+                if number == 1:
+                    raise self._foreign()
                 raise DataError(f"Line {number} of {self.file} is damaged: delete the file and run again.")
-            yield json.loads(body)
+            bodies.append(body)
+        if not bodies and not first.startswith(content):
+            raise self._foreign()
+        # Only now: until here it could have been somebody's file.
+        if whole < len(content):
+            os.truncate(self.file, whole)
+        yield from map(json.loads, bodies)
+
+    def _foreign(self) -> InputError:
+        return InputError(f"{self.file} does not begin like a store of shards: name another file.")
 
     def _append(self, value: dict[str, Any]) -> None:
-        body = json.dumps(value, sort_keys=True).encode()
         try:
             with self.file.open("ab") as opened:
-                opened.write(hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n")
+                opened.write(_line(value))
                 opened.flush()
                 os.fsync(opened.fileno())
         except OSError as error:
             raise InputError(
                 f"Cannot write {self.file}: {error.strerror}; make room and run again, done shards are kept."
             ) from error
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    body = json.dumps(value, sort_keys=True).encode()
+    return hashlib.sha256(body).hexdigest().encode() + b" " + body + b"\n"

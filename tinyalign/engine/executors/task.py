@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tinyalign.common.arguments import strings
 from tinyalign.common.errors import CheckpointError, InputError
+from tinyalign.engine.backend import made_for
 from tinyalign.engine.sampling import Sampling, Story, sample
 from tinyalign.engine.score import score_continuations, score_texts
 from tinyalign.models import StoryModel, load
@@ -26,7 +29,12 @@ class Source:
 
     def model(self) -> StoryModel:
         """The model on the CPU, loaded once a process; `CheckpointError` when it is another one there."""
-        return _loaded(self.place, self.sha256)
+        # Two threads of one process that import transformers at once disturb each other.
+        with _loading:
+            return _loaded(self.place, self.sha256)
+
+
+_loading = threading.Lock()
 
 
 @functools.lru_cache(maxsize=2)
@@ -51,7 +59,8 @@ class Task(ABC):
     """Work on `size` numbered items; a shard is a range of their indices.
 
     An item's result depends on the task and, in the last bits of scores, on the shard that it is computed
-    in, never on who computes it.
+    in, never on who computes it: the backend "auto" is the one that is made for the model, whether or not
+    this machine can build it, which raises `InputError` then.
     """
 
     source: Source
@@ -111,6 +120,7 @@ class SampleTask(Task):
     def __post_init__(self) -> None:
         Sampling(self.temperature, self.top_k, self.top_p)
         _check_texts(self.prompts, "prompts")
+        strings("stop", self.stop)
         if self.n < 1 or self.max_new_tokens < 1:
             raise InputError(f"n {self.n}, max_new_tokens {self.max_new_tokens}: expected 1 or more.")
 
@@ -121,8 +131,9 @@ class SampleTask(Task):
 
     def items(self, indices: range) -> list[Any]:
         """Stories as JSON."""
+        model = self.source.model()
         stories = sample(
-            self.source.model(),
+            model,
             self.prompts,
             n=self.n,
             max_new_tokens=self.max_new_tokens,
@@ -131,7 +142,7 @@ class SampleTask(Task):
             top_p=self.top_p,
             stop=self.stop,
             seed=self.seed,
-            backend=self.backend,
+            backend=made_for(model) if self.backend == "auto" else self.backend,
             stories=indices,
         )
         return [story.to_json() for story in stories]
@@ -146,6 +157,7 @@ class TextTask(Task):
     """`score_texts`; results are tuples of log-probabilities in nats, one of each token after the first."""
 
     texts: tuple[str, ...]
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         _check_texts(self.texts, "texts")
@@ -157,7 +169,9 @@ class TextTask(Task):
 
     def items(self, indices: range) -> list[Any]:
         """Log-probabilities as JSON."""
-        return list(score_texts(self.source.model(), self.texts[indices.start : indices.stop]).log_probs)
+        model = self.source.model()
+        texts = self.texts[indices.start : indices.stop]
+        return list(score_texts(model, texts, backend=_scorer(model, self.backend)).log_probs)
 
     def read(self, item: Any) -> tuple[float, ...]:
         """Log-probabilities of one text's tokens."""
@@ -170,6 +184,7 @@ class ContinuationTask(Task):
 
     prompts: tuple[str, ...]
     continuations: tuple[tuple[str, ...], ...]
+    backend: str = "auto"
 
     def __post_init__(self) -> None:
         _check_texts(self.prompts, "prompts")
@@ -185,14 +200,21 @@ class ContinuationTask(Task):
 
     def items(self, indices: range) -> list[Any]:
         """Log-probabilities as JSON."""
-        part = slice(indices.start, indices.stop)
-        return list(
-            score_continuations(self.source.model(), self.prompts[part], self.continuations[part]).log_probs
+        model, part = self.source.model(), slice(indices.start, indices.stop)
+        found = score_continuations(
+            model, self.prompts[part], self.continuations[part], backend=_scorer(model, self.backend)
         )
+        return list(found.log_probs)
 
     def read(self, item: Any) -> tuple[float, ...]:
         """Log-probabilities of one prompt's alternatives."""
         return tuple(item)
+
+
+def _scorer(model: StoryModel, backend: str) -> str:
+    if backend != "auto":
+        return backend
+    return "cpu" if made_for(model) == "cpu" else "torch"
 
 
 def _check_texts(texts: Iterable[str], what: str) -> None:
