@@ -273,9 +273,12 @@ def test_a_store_of_something_else_or_damaged_is_refused(task: SampleTask, tmp_p
     store = tmp_path / "shards"
     list(run_shards(task, shard_size=30, store=store))
     other = SampleTask(task.source, PROMPTS, n=20, max_new_tokens=30, seed=5)
+    store.write_bytes(store.read_bytes() + b"half a line")
+    before = store.read_bytes()
     for changed, size in ((other, 30), (task, 29)):
         with pytest.raises(InputError, match="another task"):
             list(run_shards(changed, shard_size=size, store=store))
+    assert store.read_bytes() == before
     with ShardStore(store), pytest.raises(InputError, match="Another run is writing"):
         list(run_shards(task, shard_size=30, store=store))
     content = store.read_bytes()

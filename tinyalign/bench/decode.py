@@ -111,9 +111,8 @@ def bench_decode(
     On the device that the model is on. Greedy, so that every contestant's story can be judged after every
     run (see `tinyalign.bench.judging`). Each runs at the fastest of its batches (`most_stories` at most, and
     none that takes more than `longest` seconds a run; the search begins one below the batch that was best in
-    `known`, a contest on one thread, if it is given: more threads like larger batches); `least` as in
-    `contest`. With `threads` above 1 only those who can use them take part. A peer that is wrong or cannot
-    run here is left out, with the reason.
+    `known`, a contest on one thread, if it is given); `least` as in `contest`. With `threads` above 1 only
+    those who can use them take part. A peer that is wrong or cannot run here is left out, with the reason.
     Raises `CheckpointError` when ours tells another story or a figure is above `peaks`, `InputError` where no
     backend of ours serves the model, `UnknownNameError` for an unknown peer.
     """

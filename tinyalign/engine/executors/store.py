@@ -49,41 +49,36 @@ class ShardStore:
         Raises `InputError`, and leaves the file as it is, when it is no store or holds another task's shards.
         """
         expected = {"task": task.digest, "shard_size": shard_size}
-        lines = list(self._lines(_line(expected)))
-        if not lines:
-            self._append(expected)
-            return {}
-        if lines[0] != expected:
+        content = self.file.read_bytes() if self.file.is_file() else b""
+        whole = content.rfind(b"\n") + 1
+        lines = list(self._lines(content[:whole]))
+        # Half a line may be the end of a run that was killed as it wrote, or somebody's file.
+        if not lines and not _line(expected).startswith(content):
+            raise self._foreign()
+        if lines and lines[0] != expected:
             raise InputError(
                 f"{self.file} holds the shards of another task (prompts, model, settings, shard size): "
                 "name another file."
             )
+        if whole < len(content):
+            os.truncate(self.file, whole)
+        if not lines:
+            self._append(expected)
         return {range(line["start"], line["stop"]): line["result"].encode() for line in lines[1:]}
 
     def add(self, indices: range, shard: bytes) -> None:
         """Append one shard."""
         self._append({"start": indices.start, "stop": indices.stop, "result": shard.decode()})
 
-    def _lines(self, first: bytes) -> Iterator[dict[str, Any]]:
-        """The whole lines, checked; half a line behind them, or half of `first`, is cut off the file."""
-        if not self.file.is_file():
-            return
-        content = self.file.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        bodies: list[bytes] = []
-        for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
+    def _lines(self, content: bytes) -> Iterator[dict[str, Any]]:
+        """The values of whole lines, checked."""
+        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
             digest, _, body = line.partition(b" ")
             if hashlib.sha256(body).hexdigest().encode() != digest:
                 if number == 1:
                     raise self._foreign()
                 raise DataError(f"Line {number} of {self.file} is damaged: delete the file and run again.")
-            bodies.append(body)
-        if not bodies and not first.startswith(content):
-            raise self._foreign()
-        # Only now: until here it could have been somebody's file.
-        if whole < len(content):
-            os.truncate(self.file, whole)
-        yield from map(json.loads, bodies)
+            yield json.loads(body)
 
     def _foreign(self) -> InputError:
         return InputError(f"{self.file} does not begin like a store of shards: name another file.")
