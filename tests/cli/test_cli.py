@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -139,16 +140,21 @@ def test_bad_input_is_one_sentence_and_exit_code_2(
 SAMPLE = [sys.executable, "-c", "from tinyalign.cli import main; main()", "sample", "ternary"]
 
 
-def test_a_reader_that_goes_away_is_no_verdict() -> None:
-    with subprocess.Popen(
-        [*SAMPLE, "-n", "400"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as told:
+def after_the_first_line(act: Callable[[subprocess.Popen[str]], object]) -> tuple[int, str]:
+    """Exit code and standard error of a long run on which `act` is called once it has written a line."""
+    command = [*SAMPLE, "-n", "100000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as told:
         assert told.stdout is not None
         assert told.stderr is not None
         assert told.stdout.readline().startswith("--- 0")
-        told.stdout.close()
-        assert told.wait(timeout=60) == 141
-        assert told.stderr.read() == ""
+        act(told)
+        if not told.stdout.closed:
+            told.stdout.read()
+        return told.wait(timeout=60), told.stderr.read().strip()
+
+
+def test_a_reader_that_goes_away_is_no_verdict() -> None:
+    assert after_the_first_line(lambda told: told.stdout and told.stdout.close()) == (141, "")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
@@ -160,16 +166,8 @@ def test_a_full_disk_is_one_sentence() -> None:
 
 
 def test_ctrl_c_is_said() -> None:
-    with subprocess.Popen(
-        [*SAMPLE, "-n", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as told:
-        assert told.stdout is not None
-        assert told.stderr is not None
-        told.stdout.readline()
-        told.send_signal(signal.SIGINT)
-        told.stdout.read()
-        assert told.wait(timeout=60) == 130
-        assert told.stderr.read().strip() == "tinyalign: interrupted"
+    found = after_the_first_line(lambda told: told.send_signal(signal.SIGINT))
+    assert found == (130, "tinyalign: interrupted")
 
 
 def test_characters_that_the_terminal_lacks_and_bytes_that_are_none() -> None:

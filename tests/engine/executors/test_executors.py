@@ -6,28 +6,21 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-import tinyalign
+from tests.engine.executors.sharded import PROMPTS, Counted, Gated
 from tests.models.tiny import story_model
-from tinyalign.common.errors import CheckpointError, DataError, InputError
+from tinyalign.common.errors import CheckpointError, InputError
 from tinyalign.engine import sample
 from tinyalign.engine.backend import made_for
 from tinyalign.engine.executors import (
     ContinuationTask,
     Dask,
-    InProcess,
     Processes,
     SampleTask,
     Source,
@@ -36,40 +29,8 @@ from tinyalign.engine.executors import (
     run_task,
 )
 from tinyalign.engine.executors.driver import run_shards
-from tinyalign.engine.executors.store import ShardStore
-from tinyalign.engine.executors.task import Task
 from tinyalign.engine.score import score_continuations, score_texts
 from tinyalign.models import StoryModel, dequantize
-
-PROMPTS = ("Once upon a time", "The dog", "Tom and his mom went to the park. Tom said")
-
-
-@pytest.fixture(scope="module")
-def model() -> StoryModel:
-    return tinyalign.load("ternary", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def task(model: StoryModel) -> SampleTask:
-    return SampleTask(Source("ternary", model.sha256), PROMPTS, n=20, max_new_tokens=30, seed=4)
-
-
-@pytest.fixture(scope="module")
-def expected(task: SampleTask) -> list[bytes]:
-    return list(run_shards(task, shard_size=5))
-
-
-class Counted:
-    """In this process, keeping count of the shards that were computed."""
-
-    def __init__(self) -> None:
-        self.computed: list[range] = []
-
-    def shards(self, task: Task, shards: Sequence[range]) -> Iterator[tuple[range, bytes]]:
-        # Backwards: results must come in order all the same.
-        for indices, shard in InProcess().shards(task, list(reversed(shards))):
-            self.computed.append(indices)
-            yield indices, shard
 
 
 @pytest.mark.parametrize("shard_size", [1, 7, 512])
@@ -90,20 +51,6 @@ def test_scores_in_shards(model: StoryModel, task: SampleTask) -> None:
     found = list(run_task(ContinuationTask(source, texts, alternatives), shard_size=3))
     for one, other in zip(found, score_continuations(model, texts, alternatives).log_probs, strict=True):
         assert one == pytest.approx(other, abs=1e-4)
-
-
-@dataclass(frozen=True)
-class Gated(SampleTask):
-    """Its first shard comes at once, the others when the file `gate` is there: workers die half-way."""
-
-    gate: str = ""
-
-    def items(self, indices: range) -> list[Any]:
-        patience = time.monotonic() + 120
-        while indices.start > 0 and not Path(self.gate).exists():
-            assert time.monotonic() < patience, "nobody opened the gate"
-            time.sleep(0.01)
-        return super().items(indices)
 
 
 @pytest.fixture
@@ -203,117 +150,6 @@ def test_a_published_model_is_the_one_that_was_published(model: StoryModel, tmp_
     assert len(list(run_task(edited))) == 3
 
 
-@pytest.fixture(scope="module")
-def whole_store(task: SampleTask, expected: list[bytes], tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    store = tmp_path_factory.mktemp("whole") / "shards"
-    assert list(run_shards(task, shard_size=5, store=store)) == expected
-    return store.read_bytes()
-
-
-@given(st.data())
-@settings(max_examples=12, deadline=None)
-def test_a_run_goes_on_from_wherever_it_was_cut(
-    task: SampleTask, expected: list[bytes], whole_store: bytes, data: st.DataObject
-) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        store, content = Path(folder) / "shards", whole_store
-        cut = data.draw(st.integers(0, len(content)))
-        store.write_bytes(content[:cut])
-        left = max(0, content[:cut].count(b"\n") - 1)
-        counted = Counted()
-        assert list(run_shards(task, shard_size=5, store=store, executor=counted)) == expected
-        assert len(counted.computed) == len(expected) - left
-        again = Counted()
-        assert list(run_shards(task, shard_size=5, store=store, executor=again)) == expected
-        assert again.computed == []
-
-
-def test_a_run_left_early_keeps_what_it_did(task: SampleTask, expected: list[bytes], tmp_path: Path) -> None:
-    store = tmp_path / "shards"
-    begun = run_shards(task, shard_size=5, store=store)
-    assert [next(begun) for _ in range(3)] == expected[:3]
-    begun.close()
-    counted = Counted()
-    assert list(run_shards(task, shard_size=5, store=store, executor=counted)) == expected
-    assert len(counted.computed) == len(expected) - 3
-
-
-RUN = """
-import sys
-from tinyalign.engine.executors import *
-task = SampleTask(Source("ternary", sys.argv[1]), {prompts!r}, n=20, max_new_tokens=30, seed=4)
-for _ in run_task(task, shard_size=5, store=sys.argv[2]):
-    import time
-    time.sleep(0.2)
-"""
-
-
-@pytest.mark.slow
-def test_a_process_killed_in_its_run_is_resumed(
-    task: SampleTask, expected: list[bytes], tmp_path: Path
-) -> None:
-    store = tmp_path / "shards"
-    script = RUN.format(prompts=PROMPTS)
-    run = subprocess.Popen([sys.executable, "-c", script, task.source.sha256, str(store)])
-    for _ in range(1200):
-        if store.is_file() and store.read_bytes().count(b"\n") >= 4:
-            break
-        assert run.poll() is None
-        time.sleep(0.1)
-    run.kill()
-    run.wait()
-    lines = store.read_bytes().count(b"\n")
-    assert 4 <= lines <= len(expected)
-    counted = Counted()
-    assert list(run_shards(task, shard_size=5, store=store, executor=counted)) == expected
-    assert len(counted.computed) == len(expected) + 1 - lines
-
-
-def test_a_store_of_something_else_or_damaged_is_refused(task: SampleTask, tmp_path: Path) -> None:
-    store = tmp_path / "shards"
-    list(run_shards(task, shard_size=30, store=store))
-    other = SampleTask(task.source, PROMPTS, n=20, max_new_tokens=30, seed=5)
-    store.write_bytes(store.read_bytes() + b"half a line")
-    before = store.read_bytes()
-    for changed, size in ((other, 30), (task, 29)):
-        with pytest.raises(InputError, match="another task"):
-            list(run_shards(changed, shard_size=size, store=store))
-    assert store.read_bytes() == before
-    with ShardStore(store), pytest.raises(InputError, match="Another run is writing"):
-        list(run_shards(task, shard_size=30, store=store))
-    content = store.read_bytes()
-    store.write_bytes(content.replace(b"upon", b"Upon", 1))
-    with pytest.raises(DataError, match=r"Line 2 .* damaged"):
-        list(run_shards(task, shard_size=30, store=store))
-    with pytest.raises(InputError, match="Cannot write"):
-        list(run_shards(task, store=store / "below" / "a-file"))
-
-
-@pytest.mark.parametrize("content", [b'{"precious": true}', b"line one\nline two", b"\n", b"0123abc def"])
-def test_a_file_that_is_no_store_is_left_as_it_is(task: SampleTask, tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "mine"
-    file.write_bytes(content)
-    with pytest.raises(InputError, match="does not begin like a store of shards: name another file"):
-        list(run_shards(task, store=file))
-    assert file.read_bytes() == content
-
-
-def test_a_machine_without_a_compiler_does_not_mix_another_backends_results_in(
-    task: SampleTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = tmp_path / "shards"
-    begun = run_shards(task, shard_size=30, store=store)
-    next(begun)
-    begun.close()
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(InputError, match="no-such-compiler"):
-        list(run_shards(task, shard_size=30, store=store))
-    texts = TextTask(task.source, ("Once upon a time",))
-    with pytest.raises(InputError, match="no-such-compiler"):
-        list(run_task(texts))
-    assert len(list(run_task(TextTask(task.source, texts.texts, backend="torch")))) == 1
-
-
 def test_auto_is_what_is_made_for_the_model() -> None:
     assert made_for(story_model("neo")) == "cpu"
     hooked: Any = story_model("llama")
@@ -326,7 +162,7 @@ def test_auto_is_what_is_made_for_the_model() -> None:
 DRIVER = """
 import sys
 from tinyalign.engine.executors import *
-from tests.engine.test_executors import Gated
+from tests.engine.executors.sharded import Gated
 if __name__ == "__main__":
     task = Gated(Source("ternary", sys.argv[1]), {prompts!r}, n=20, max_new_tokens=30, gate=sys.argv[2])
     run = run_task(task, shard_size=5, executor=Processes(2))
@@ -340,7 +176,7 @@ if __name__ == "__main__":
 def test_workers_end_with_the_process_that_started_them(task: SampleTask, tmp_path: Path) -> None:
     script = tmp_path / "driver.py"
     script.write_text(DRIVER.format(prompts=PROMPTS), encoding="utf-8")
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[3])
     environment = {**os.environ, "PYTHONPATH": root}
     command = [sys.executable, str(script), task.source.sha256, str(tmp_path / "never")]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as driver:
