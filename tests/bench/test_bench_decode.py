@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tinyalign.bench.decode import BASELINE, bench_decode, multiply_adds
-from tinyalign.bench.entries import Entry, Trial, best_entry
+from tinyalign.bench.entries import Trial, best_entry
 from tinyalign.bench.judging import Judge
 from tinyalign.bench.peaks import Peaks, measure_peaks
 from tinyalign.bench.peers import Output, Peer, Setting, all_peers
@@ -106,36 +106,69 @@ def test_we_ourselves_must_be_right_and_able(model: StoryModel, monkeypatch: pyt
     assert result.absent["a wrong one"] == "it failed at 2 stories: out of memory"
 
 
-def trial_of(model: StoryModel, seconds: dict[int, float], longest: float = 15.0) -> tuple[int, Trial]:
-    """What is chosen of a contestant whose runs take `seconds` by batch."""
+def trial_of(
+    model: StoryModel,
+    seconds: dict[int, list[float]],
+    longest: float = 15.0,
+    compiles: bool = False,
+    fails: str | None = None,
+) -> tuple[int, Trial]:
+    """What is chosen of a contestant whose runs take `seconds` by batch, the last of them from then on.
+
+    `fails`: what is wrong when a batch is set up a second time.
+    """
     judge = Judge(Setting(model, "The dog", tuple(model.encode("The dog")), 4))
+    left = {stories: list(times) for stories, times in seconds.items()}
+    prepared: list[int] = []
 
     @contextmanager
     def prepare(setting: Setting, stories: int):
+        again = stories in prepared
+        prepared.append(stories)
+        if again and fails == "memory":
+            raise MemoryError
+
         def run(output: Output) -> None:
-            time.sleep(seconds[stories])
-            output.give(np.tile(judge.reference, (stories, 1)))
+            time.sleep(left[stories].pop(0) if len(left[stories]) > 1 else left[stories][0])
+            right = np.tile(judge.reference, (stories, 1))
+            output.give(np.full_like(right, 7) if again and fails else right)
 
         yield run
 
-    peer = Peer("a", "a", tuple(seconds), prepare, lambda _: None)
+    peer = Peer("a", "a", tuple(seconds), prepare, lambda _: None, compiles=compiles)
     with ExitStack() as stack:
         found = best_entry(peer, judge, list(seconds), stack, clock="wall", longest=longest)
-    assert isinstance(found, Entry)
+    if isinstance(found, str):
+        raise CheckpointError(found)
     return found.stories, found.trial
 
 
 def test_batches_grow_while_that_pays(model: StoryModel) -> None:
-    best, trial = trial_of(model, {1: 0.02, 2: 0.02, 4: 0.1, 8: 0.1})
+    best, trial = trial_of(model, {1: [0.02], 2: [0.02], 4: [0.1], 8: [0.1]})
     assert best == 2
     assert list(trial.rates) == [1, 2, 4]
     assert (trial.ended, trial.cut) == ("4 stories were slower", False)
-    best, trial = trial_of(model, {1: 0.02, 2: 0.02}, longest=0.03)
+    best, trial = trial_of(model, {1: [0.02], 2: [0.02]}, longest=0.03)
     assert best == 1
     assert (trial.ended, trial.cut) == ("2 stories would take more than 0.03 seconds", True)
-    best, trial = trial_of(model, {1: 0.02, 2: 0.02})
+    best, trial = trial_of(model, {1: [0.02], 2: [0.02]})
     assert best == 2
     assert (trial.ended, trial.cut) == ("it was the largest batch to try", False)
+
+
+def test_one_slow_moment_neither_ends_the_search_nor_chooses_a_batch(model: StoryModel) -> None:
+    # A run to warm up, a slow one, and as it should be: batches of 2 and 4 are the same but for that moment.
+    seconds = {1: [0.05], 2: [0.05, 0.2, 0.05], 4: [0.09]}
+    best, trial = trial_of(model, seconds)
+    assert best == 4
+    assert trial.rates[2] == pytest.approx(2 * 4 / 0.05, rel=0.3)
+    # The fastest batch had a moment that made it a twentieth slower than the next one.
+    seconds = {1: [0.1], 2: [0.1], 4: [0.15, 0.21, 0.15]}
+    assert trial_of(model, seconds)[0] == 4
+    assert trial_of(model, seconds, compiles=True)[0] == 2
+    assert trial_of(model, seconds, fails="memory")[0] == 2
+    with pytest.raises(CheckpointError, match="refused: Greedy decoding disagrees"):
+        trial_of(model, seconds, fails="tokens")
 
 
 def test_several_threads_take_wall_time(model: StoryModel) -> None:

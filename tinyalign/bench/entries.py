@@ -14,6 +14,8 @@ from tinyalign.common.errors import CheckpointError
 
 # A batch so much slower than the best one says that larger ones do not help.
 _SLOWER = 0.9
+# Batches so close to the best one, this many at most, are timed once more before one is chosen.
+_CLOSE, _CONTENDERS = 0.85, 3
 _LONG = 3.0  # seconds
 
 
@@ -21,7 +23,8 @@ _LONG = 3.0  # seconds
 class Trial:
     """What was tried of a contestant: work a second by batch, and why no larger batch was.
 
-    `cut`: only for the time that it would have taken, so that a larger one may be better.
+    `rates`: of a batch that was timed again the faster time, as what disturbs a run only slows it.
+    `cut`: only for the time that a larger batch would have taken, so that one may be better.
     """
 
     rates: dict[int, float]
@@ -69,26 +72,43 @@ def best_entry(
 
     Every batch runs twice, the second time counts and is repeated until `least` seconds are over; once,
     where the first took so long that what only a first run does is nothing beside it. No larger ones are
-    tried once a batch is slower than the best, or when the next one would take more than `longest` seconds a
-    run.
+    tried once a batch is slower than the best, twice, or when the next one would take more than `longest`
+    seconds a run. Those close to the best one are timed again at the end, unless they would be compiled
+    again: one timing in a disturbed moment chooses nobody's batch.
     Raises `CheckpointError` where we ourselves are wrong; a peer that is wrong is refused.
     """
+    try:
+        found = _searched(peer, judge, batches, stack, clock, longest, least)
+        if isinstance(found, Entry) and not peer.compiles:
+            found = _decided(found, stack, clock, least)
+    except CheckpointError as error:
+        if peer.own:
+            raise
+        return f"refused: {error}"
+    return found
+
+
+def _searched(
+    peer: Peer,
+    judge: Judge,
+    batches: list[int],
+    stack: ExitStack,
+    clock: Clock,
+    longest: float,
+    least: float,
+) -> Entry | str:
+    """The contestant at the batch that seems the fastest, or why there is none."""
     best: Entry | None = None
     rates: dict[int, float] = {}
     ended, cut = "it was the largest batch to try", False
     for stories in batches:
         with ExitStack() as own:
             try:
-                prepared = own.enter_context(peer.prepare(judge.setting, stories))
-                entry = Entry(peer, judge, stories, prepared)
-                seconds, rates[stories] = _timed(entry, clock)
-                if seconds < _LONG or peer.compiles:
-                    seconds, rates[stories] = _timed(entry, clock, least)
-                entry.check()
-            except CheckpointError as error:
-                if peer.own:
-                    raise
-                return f"refused: {error}"
+                entry, seconds, rates[stories] = _tried(peer, judge, stories, own, clock, least)
+                if best is not None and rates[stories] < _SLOWER * rates[best.stories]:
+                    rates[stories] = max(rates[stories], _again(entry, clock, least))
+            except CheckpointError:
+                raise
             except FAILURES as error:
                 if peer.own and best is None:
                     raise
@@ -112,6 +132,52 @@ def best_entry(
     assert best is not None
     best.trial = Trial(rates, ended, cut)
     return best
+
+
+def _decided(best: Entry, stack: ExitStack, clock: Clock, least: float) -> Entry:
+    """The contestant at its fastest batch, those close to the best one having been timed again."""
+    rates = dict(best.trial.rates)
+    close = [batch for batch, rate in rates.items() if rate >= _CLOSE * rates[best.stories]]
+    if len(close) == 1:
+        return best
+    chosen = best
+    # The last ones first, so that no batch was only timed in one moment.
+    for stories in sorted(sorted(close, key=lambda batch: -rates[batch])[:_CONTENDERS], reverse=True):
+        with ExitStack() as own:
+            try:
+                if stories == best.stories:
+                    entry, rate = best, _again(best, clock, least)
+                else:
+                    entry, _, rate = _tried(best.peer, best.judge, stories, own, clock, least)
+            except CheckpointError:
+                raise
+            except FAILURES:
+                continue  # the figure that it had before stands, and it is not chosen
+            rates[stories] = max(rates[stories], rate)
+            if rates[stories] > rates[chosen.stories]:
+                chosen = entry
+                stack.push(own.pop_all())
+    chosen.trial = Trial(rates, best.trial.ended, best.trial.cut)
+    return chosen
+
+
+def _again(entry: Entry, clock: Clock, least: float) -> float:
+    """Tokens a second of an entry that ran before, checked."""
+    rate = _timed(entry, clock, least)[1]
+    entry.check()
+    return rate
+
+
+def _tried(
+    peer: Peer, judge: Judge, stories: int, stack: ExitStack, clock: Clock, least: float
+) -> tuple[Entry, float, float]:
+    """The contestant with a batch, checked, its seconds a run and its tokens a second."""
+    entry = Entry(peer, judge, stories, stack.enter_context(peer.prepare(judge.setting, stories)))
+    seconds, rate = _timed(entry, clock)
+    if seconds < _LONG or peer.compiles:
+        seconds, rate = _timed(entry, clock, least)
+    entry.check()
+    return entry, seconds, rate
 
 
 def _timed(entry: Entry, clock: Clock, least: float = 0.0) -> tuple[float, float]:
