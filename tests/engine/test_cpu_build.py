@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
@@ -44,7 +45,7 @@ def test_a_compiler_that_fails_is_one_sentence_and_auto_goes_on(
     with pytest.raises(InputError, match=r"failed with code 3 \(fatal: no such luck\): name another in CXX"):
         sample(stories260k, "Once", backend="cpu")
     assert [path.suffix for path in (tmp_path / "kernels").iterdir()] in ([], [".lock"])
-    with pytest.warns(UserWarning, match="runs on torch, several times slower: The C.. compiler") as caught:
+    with pytest.warns(UserWarning, match="runs on the static backend, .* slower: The C.. compiler") as caught:
         stories = list(sample(stories260k, "Once", max_new_tokens=4))
     # Of other libraries' warnings there may be more.
     assert len([warning for warning in caught if warning.category is UserWarning]) == 1
@@ -155,6 +156,36 @@ def test_processes_that_start_together_build_once(tmp_path: Path) -> None:
     assert [process.wait() for process in started] == [0, 0, 0]
     assert (tmp_path / "count").read_text(encoding="utf-8") == "built\n"
     assert (tmp_path / "kernels" / "one.so").read_text(encoding="utf-8") == "library\n"
+
+
+def test_a_library_that_was_cut_short_is_built_again(tmp_path: Path) -> None:
+    """In processes of their own: one that reads beyond a library's end is ended by a signal."""
+    (tmp_path / "tiny.cpp").write_text(
+        'static const char text[100000] = {1}; extern "C" int answer(int at) { return 42 + text[at]; }\n',
+        encoding="utf-8",
+    )
+    code = (
+        "from pathlib import Path; from tinyalign.common.compiling import Sources, library;"
+        f"tiny = Sources('tiny', Path({str(tmp_path / 'tiny.cpp')!r}), 'The test', 'go without');"
+        "print(library(tiny).answer(0), library(tiny).answer(99999))"
+    )
+    kernels = tmp_path / "kernels"
+    environment = {**os.environ, build.CACHE_VARIABLE: str(kernels)}
+
+    def answer() -> str:
+        return subprocess.run(
+            [sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True
+        ).stdout
+
+    assert answer() == "43 42\n"
+    (built,) = kernels.glob("*.so")
+    before = built.read_bytes()
+    assert answer() == "43 42\n"
+    os.truncate(built, len(before) // 2)
+    (kernels / f".{built.name}.left").write_bytes(b"by a process that was killed")
+    assert answer() == "43 42\n"
+    assert built.stat().st_size == len(before)
+    assert {path.suffix for path in kernels.iterdir()} == {".so", ".lock", ".sha256"}
 
 
 def test_a_damaged_library_says_to_delete_it(

@@ -250,7 +250,7 @@ def test_numbers_that_are_not_finite_and_unknown_tokens_raise() -> None:
 def test_auto_says_when_it_takes_torch(stories260k: StoryModel) -> None:
     handle = stories260k.network.register_forward_hook(lambda *_: None)
     try:
-        with pytest.warns(UserWarning, match=r"Scoring runs on torch, several times slower.*has a hook"):
+        with pytest.warns(UserWarning, match=r"Scoring runs on the torch backend, .* slower.*has a hook"):
             score_texts(stories260k, ["Once upon a time"])
         with pytest.raises(InputError, match="has a hook on the network"):
             score_texts(stories260k, ["Once upon a time"], backend="cpu")

@@ -21,7 +21,7 @@ import platformdirs
 from filelock import FileLock
 
 from tinyalign.common.errors import InputError
-from tinyalign.common.files import atomic_path
+from tinyalign.common.files import atomic_path, sha256_file, write_text
 
 CACHE_VARIABLE = "TINYALIGN_CACHE"
 MARCH_VARIABLE = "TINYALIGN_MARCH"
@@ -94,8 +94,30 @@ def digest(parts: Iterable[str], files: Iterable[Path]) -> str:
     return found.hexdigest()[:24]
 
 
+def is_whole(target: Path) -> bool:
+    """Whether a file of the cache has the bytes that were sealed.
+
+    A library that was cut short would not fail to load but end the process with a signal.
+    """
+    try:
+        return _seal_of(target).read_bytes() == sha256_file(target).encode()
+    except OSError:
+        return False
+
+
+def seal(made: Path, target: Path) -> None:
+    """Keeps the hash of `made`, which is about to become `target`, beside it."""
+    write_text(_seal_of(target), sha256_file(made))
+
+
+def _seal_of(target: Path) -> Path:
+    return target.with_name(f"{target.name}.sha256")
+
+
 def build(command: list[str], target: Path, *, name: str, otherwise: str) -> None:
     """Run `command` with `-o` a temporary path that becomes `target`, unless another process was first.
+
+    A target that is there but not whole is made again.
 
     Raises `InputError` when the compiler fails or the folder cannot be written; `name` says what is
     compiled, `otherwise` ends the sentence.
@@ -103,10 +125,13 @@ def build(command: list[str], target: Path, *, name: str, otherwise: str) -> Non
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
-            if target.is_file():
+            if is_whole(target):
                 return
+            for left in target.parent.glob(f".{target.name}.*"):
+                left.unlink(missing_ok=True)  # by a process that was killed while it held the lock
             with atomic_path(target) as temporary:
                 run_compiler([*command, "-o", str(temporary)], otherwise)
+                seal(temporary, target)
     except OSError as error:
         raise InputError(
             f"The compiled {name} cannot be kept in {target.parent} ({error.strerror}): name another folder "
@@ -161,7 +186,7 @@ def _library(sources: Sources, compiler: str, march: str, folder: str) -> ctypes
     version = version_of(command, sources.otherwise)
     key = digest((version, " ".join(command), " ".join(options)), sources.files)
     target = Path(folder) / f"{sources.name}-{key}.so"
-    if not target.is_file():
+    if not is_whole(target):
         made = [*command, *options, str(sources.main)]
         build(made, target, name=sources.name, otherwise=sources.otherwise)
     try:

@@ -109,5 +109,5 @@ def _chosen(model: object, backend: str, checks: _Checks, doing: str) -> str:
     else:
         name = "torch"
     if first is not None:
-        warnings.warn(f"{doing} runs on torch, several times slower: {first}", stacklevel=4)
+        warnings.warn(f"{doing} runs on the {name} backend, several times slower: {first}", stacklevel=4)
     return name

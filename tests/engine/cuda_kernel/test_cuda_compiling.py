@@ -42,10 +42,18 @@ def test_nvrtc_compiles_for_every_architecture(
 
 
 @NEEDS_NVRTC
-def test_a_second_call_reads_the_cache(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_call_reads_the_cache_unless_it_was_cut_short(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     code = compiled(SHAPE.macros, 90)
-    monkeypatch.setattr(compiling, "_compile", lambda _: pytest.fail("compiled again"))
+    again: list[bytes] = []
+    monkeypatch.setattr(compiling, "_compile", lambda _: again.append(code) or code)
     assert compiled(SHAPE.macros, 90) == code
+    assert not again
+    (kept,) = empty_cache.glob("*.cubin")
+    kept.write_bytes(code[:1000])
+    assert compiled(SHAPE.macros, 90) == kept.read_bytes() == code
+    assert again == [code]
 
 
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NoReturn
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -118,6 +121,31 @@ def test_the_compiler_traces_the_reference(monkeypatch: pytest.MonkeyPatch) -> N
     traced = gpu.matmul(values, packed, (4, 8), "2bit")
     assert (found.dtype, traced.dtype) == (torch.int32, torch.float32)
     assert torch.equal(found.float(), traced)
+
+
+def test_a_trial_tells_wrong_numbers_failures_and_full_memory_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(error: Exception) -> Callable[..., NoReturn]:
+        def fail(*_: object) -> NoReturn:
+            raise error
+
+        return fail
+
+    assert launch.trial("cpu") is None
+    with monkeypatch.context() as patched:
+        patched.setattr(launch, "linear", lambda x, *_: torch.zeros(x.shape[0], 64))
+        assert launch.trial("cpu") == (
+            "a trial run gave wrong numbers for 1 tokens, 2048 inputs and 64 outputs in 2bit"
+        )
+    with monkeypatch.context() as patched:
+        patched.setattr(launch, "matmul", failing(RuntimeError("\n no luck\nat all")))
+        assert launch.trial("cpu") == "a trial run failed with RuntimeError: no luck"
+    # Wherever memory runs out, in a kernel or in what it is compared with, kernels may work later.
+    for place in ("matmul", "absmax_int8"):
+        with monkeypatch.context() as patched:
+            patched.setattr(launch, place, failing(torch.OutOfMemoryError("full")))
+            with pytest.raises(InputError, match="The GPU has no memory left to try the Triton kernels"):
+                launch.trial("cpu")
+    assert launch.trial("cpu") is None
 
 
 def test_bytes_that_do_not_fit_are_refused() -> None:

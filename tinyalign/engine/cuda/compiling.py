@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from tinyalign.common.compiling import CACHE_VARIABLE, cache_folder
+from tinyalign.common.compiling import CACHE_VARIABLE, cache_folder, is_whole, seal
 from tinyalign.common.errors import InputError
 from tinyalign.common.files import atomic_path
 
@@ -78,14 +78,15 @@ def compiled(macros: Mapping[str, int], architecture: int) -> bytes:
     options = _options(macros, architecture)
     target = cache_folder() / f"decode-{_key(options)}.cubin"
     try:
-        if target.is_file():
+        if is_whole(target):
             return target.read_bytes()
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):
-            if not target.is_file():
+            if not is_whole(target):
                 code = _compile(options)
                 with atomic_path(target) as temporary:
                     temporary.write_bytes(code)
+                    seal(temporary, target)
             return target.read_bytes()
     except OSError as error:
         raise InputError(

@@ -164,35 +164,44 @@ def trial(device: str) -> str | None:
     """
     if device == "cuda" and torch.cuda.is_current_stream_capturing():
         raise InputError("A ternary layer runs first inside a CUDA graph's capture: run it once before.")
-    generator = torch.Generator().manual_seed(0)
-    scale, bias = (torch.rand(size, generator=generator).to(device) for size in ((), (2048,)))
     # Interpreted, tiles differ in their sizes only, and the large ones take seconds.
-    for tokens, d_out, d_in, packing in TRIALS if device == "cuda" else TRIALS[:2]:
-        trits = torch.randint(-1, 2, (d_out, d_in), generator=generator).to(torch.int8)
-        if packing == "1bit":
-            trits = trits.masked_fill(trits == 0, 1)
-        x = torch.randn(tokens, d_in, generator=generator).to(device)
-        layer = (pack(trits, packing).to(device), (d_out, d_in), packing)
-        made = absmax_int8(x)
-        sums = reference.matmul(made.values, *layer)
-        y = sums.mul(made.scale * scale).add_(bias[:d_out])
-        try:
-            same = torch.equal(matmul(made.values, *layer), sums.int())
-            same = same and torch.equal(linear(x, *layer, scale, bias[:d_out]), y)
-        except torch.OutOfMemoryError as error:
-            # No reason to do without the kernels from now on, as what is returned would be.
-            raise InputError(
-                "The GPU has no memory left to try the Triton kernels: free some, or ask for the reference "
-                "kernel."
-            ) from error
-        except (RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
-            return f"a trial run failed with {type(error).__name__}: {_first_line(error)}"
-        if not same:
-            return (
-                f"a trial run gave wrong numbers for {tokens} tokens, {d_in} inputs and {d_out} outputs in "
-                f"{packing}"
-            )
+    trials = TRIALS if device == "cuda" else TRIALS[:2]
+    generator = torch.Generator().manual_seed(0)
+    try:
+        scale, bias = (torch.rand(size, generator=generator).to(device) for size in ((), (2048,)))
+        for tokens, d_out, d_in, packing in trials:
+            trits = torch.randint(-1, 2, (d_out, d_in), generator=generator).to(torch.int8)
+            if packing == "1bit":
+                trits = trits.masked_fill(trits == 0, 1)
+            x = torch.randn(tokens, d_in, generator=generator).to(device)
+            if not _agrees(x, (pack(trits, packing).to(device), (d_out, d_in), packing), scale, bias[:d_out]):
+                return (
+                    f"a trial run gave wrong numbers for {tokens} tokens, {d_in} inputs and {d_out} outputs "
+                    f"in {packing}"
+                )
+    except torch.OutOfMemoryError as error:
+        # No reason to do without the kernels from now on, as what is returned would be.
+        raise InputError(
+            "The GPU has no memory left to try the Triton kernels: free some, or ask for the reference "
+            "kernel."
+        ) from error
+    except (RuntimeError, OSError, subprocess.SubprocessError, TritonError) as error:
+        return f"a trial run failed with {type(error).__name__}: {_first_line(error)}"
     return None
+
+
+def _agrees(
+    x: Float32[Tensor, "tokens d_in"],
+    layer: tuple[UInt8[Tensor, " bytes"], tuple[int, int], str],
+    scale: Float32[Tensor, ""],
+    bias: Float32[Tensor, " d_out"],
+) -> bool:
+    """Whether the kernels give the reference's sums and outputs, bit for bit."""
+    made = absmax_int8(x)
+    sums = reference.matmul(made.values, *layer)
+    y = sums.mul(made.scale * scale).add_(bias)
+    same = torch.equal(matmul(made.values, *layer), sums.int())
+    return same and torch.equal(linear(x, *layer, scale, bias), y)
 
 
 def _first_line(error: Exception) -> str:
