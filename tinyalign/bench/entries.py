@@ -77,107 +77,106 @@ def best_entry(
     again: one timing in a disturbed moment chooses nobody's batch.
     Raises `CheckpointError` where we ourselves are wrong; a peer that is wrong is refused.
     """
+    search = _Search(peer, judge, stack, clock, longest, least)
     try:
-        found = _searched(peer, judge, batches, stack, clock, longest, least)
-        if isinstance(found, Entry) and not peer.compiles:
-            found = _decided(found, stack, clock, least)
+        found = search.over(batches)
+        return found if isinstance(found, str) or peer.compiles else search.decided(found)
     except CheckpointError as error:
         if peer.own:
             raise
         return f"refused: {error}"
-    return found
 
 
-def _searched(
-    peer: Peer,
-    judge: Judge,
-    batches: list[int],
-    stack: ExitStack,
-    clock: Clock,
-    longest: float,
-    least: float,
-) -> Entry | str:
-    """The contestant at the batch that seems the fastest, or why there is none."""
-    best: Entry | None = None
-    rates: dict[int, float] = {}
-    ended, cut = "it was the largest batch to try", False
-    for stories in batches:
-        with ExitStack() as own:
-            try:
-                entry, seconds, rates[stories] = _tried(peer, judge, stories, own, clock, least)
-                if best is not None and rates[stories] < _SLOWER * rates[best.stories]:
-                    rates[stories] = max(rates[stories], _again(entry, clock, least))
-            except CheckpointError:
-                raise
-            except FAILURES as error:
-                if peer.own and best is None:
+@dataclass(frozen=True)
+class _Search:
+    """The search of `best_entry`, whose arguments these are."""
+
+    peer: Peer
+    judge: Judge
+    stack: ExitStack
+    clock: Clock
+    longest: float
+    least: float
+
+    def over(self, batches: list[int]) -> Entry | str:
+        """The contestant at the batch that seems the fastest, or why there is none."""
+        best: Entry | None = None
+        rates: dict[int, float] = {}
+        ended, cut = "it was the largest batch to try", False
+        for stories in batches:
+            with ExitStack() as own:
+                try:
+                    entry, seconds, rates[stories] = self.tried(stories, own)
+                    if best is not None and rates[stories] < _SLOWER * rates[best.stories]:
+                        rates[stories] = max(rates[stories], self.again(entry))
+                except CheckpointError:
                     raise
-                reason = first_line(error)
-                if best is None:
-                    return f"it failed at {stories} stories: {reason}"
-                rates.pop(stories, None)
-                ended = f"{stories} stories failed: {reason}"
+                except FAILURES as error:
+                    if self.peer.own and best is None:
+                        raise
+                    reason = first_line(error)
+                    if best is None:
+                        return f"it failed at {stories} stories: {reason}"
+                    rates.pop(stories, None)
+                    ended = f"{stories} stories failed: {reason}"
+                    break
+                if best is None or rates[stories] > rates[best.stories]:
+                    # What the slower one holds is given back at the end: it may share threads with this one.
+                    best = entry
+                    self.stack.push(own.pop_all())
+                elif rates[stories] < _SLOWER * rates[best.stories]:
+                    ended = f"{stories} stories were slower"
+                    break
+            following = next((batch for batch in batches if batch > stories), None)
+            if following is not None and seconds * following / stories > self.longest:
+                ended, cut = f"{following} stories would take more than {self.longest:g} seconds", True
                 break
-            if best is None or rates[stories] > rates[best.stories]:
-                # What the slower one holds is given back at the end: it may share threads with this one.
-                best = entry
-                stack.push(own.pop_all())
-            elif rates[stories] < _SLOWER * rates[best.stories]:
-                ended = f"{stories} stories were slower"
-                break
-        following = next((batch for batch in batches if batch > stories), None)
-        if following is not None and seconds * following / stories > longest:
-            ended, cut = f"{following} stories would take more than {longest:g} seconds", True
-            break
-    assert best is not None
-    best.trial = Trial(rates, ended, cut)
-    return best
-
-
-def _decided(best: Entry, stack: ExitStack, clock: Clock, least: float) -> Entry:
-    """The contestant at its fastest batch, those close to the best one having been timed again."""
-    rates = dict(best.trial.rates)
-    close = [batch for batch, rate in rates.items() if rate >= _CLOSE * rates[best.stories]]
-    if len(close) == 1:
+        assert best is not None
+        best.trial = Trial(rates, ended, cut)
         return best
-    chosen = best
-    # The last ones first, so that no batch was only timed in one moment.
-    for stories in sorted(sorted(close, key=lambda batch: -rates[batch])[:_CONTENDERS], reverse=True):
-        with ExitStack() as own:
-            try:
-                if stories == best.stories:
-                    entry, rate = best, _again(best, clock, least)
-                else:
-                    entry, _, rate = _tried(best.peer, best.judge, stories, own, clock, least)
-            except CheckpointError:
-                raise
-            except FAILURES:
-                continue  # the figure that it had before stands, and it is not chosen
-            rates[stories] = max(rates[stories], rate)
-            if rates[stories] > rates[chosen.stories]:
-                chosen = entry
-                stack.push(own.pop_all())
-    chosen.trial = Trial(rates, best.trial.ended, best.trial.cut)
-    return chosen
 
+    def decided(self, best: Entry) -> Entry:
+        """The contestant at its fastest batch, those close to the best one having been timed again."""
+        rates = dict(best.trial.rates)
+        fastest = sorted(rates, key=lambda batch: -rates[batch])[:_CONTENDERS]
+        close = [batch for batch in fastest if rates[batch] >= _CLOSE * rates[best.stories]]
+        if len(close) == 1:
+            return best
+        chosen = best
+        # The last ones first, so that no batch was only timed in one moment.
+        for stories in sorted(close, reverse=True):
+            with ExitStack() as own:
+                try:
+                    if stories == best.stories:
+                        entry, rate = best, self.again(best)
+                    else:
+                        entry, _, rate = self.tried(stories, own)
+                except CheckpointError:
+                    raise
+                except FAILURES:
+                    continue  # the figure that it had before stands, and it is not chosen
+                rates[stories] = max(rates[stories], rate)
+                if rates[stories] > rates[chosen.stories]:
+                    chosen = entry
+                    self.stack.push(own.pop_all())
+        chosen.trial = Trial(rates, best.trial.ended, best.trial.cut)
+        return chosen
 
-def _again(entry: Entry, clock: Clock, least: float) -> float:
-    """Tokens a second of an entry that ran before, checked."""
-    rate = _timed(entry, clock, least)[1]
-    entry.check()
-    return rate
+    def tried(self, stories: int, own: ExitStack) -> tuple[Entry, float, float]:
+        """The contestant with a batch, checked, its seconds a run and its tokens a second."""
+        prepared = own.enter_context(self.peer.prepare(self.judge.setting, stories))
+        entry = Entry(self.peer, self.judge, stories, prepared)
+        seconds, rate = _timed(entry, self.clock)
+        if seconds < _LONG or self.peer.compiles:
+            seconds, rate = _timed(entry, self.clock, self.least)
+        entry.check()
+        return entry, seconds, rate
 
-
-def _tried(
-    peer: Peer, judge: Judge, stories: int, stack: ExitStack, clock: Clock, least: float
-) -> tuple[Entry, float, float]:
-    """The contestant with a batch, checked, its seconds a run and its tokens a second."""
-    entry = Entry(peer, judge, stories, stack.enter_context(peer.prepare(judge.setting, stories)))
-    seconds, rate = _timed(entry, clock)
-    if seconds < _LONG or peer.compiles:
-        seconds, rate = _timed(entry, clock, least)
-    entry.check()
-    return entry, seconds, rate
+    def again(self, entry: Entry) -> float:
+        """Tokens a second of an entry that ran before, checked."""
+        rate = _timed(entry, self.clock, self.least)[1]
+        entry.check()
+        return rate
 
 
 def _timed(entry: Entry, clock: Clock, least: float = 0.0) -> tuple[float, float]:

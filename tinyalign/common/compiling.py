@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,44 +94,41 @@ def digest(parts: Iterable[str], files: Iterable[Path]) -> str:
     return found.hexdigest()[:24]
 
 
-def is_whole(target: Path) -> bool:
-    """Whether a file of the cache has the bytes that were sealed.
+def keep(target: Path, make: Callable[[Path], object]) -> None:
+    """Has `make` write a file that becomes `target`, unless it is there, once for all processes.
 
-    A library that was cut short would not fail to load but end the process with a signal.
+    A hash is kept beside it: a library that was cut short would not fail to load but end the process with a
+    signal, so a target without its bytes is made again. Raises `OSError` where the folder cannot be written.
     """
+    seal = target.with_name(f"{target.name}.sha256")
+    if _is_whole(target, seal):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{target}.lock"):
+        if _is_whole(target, seal):
+            return
+        for left in target.parent.glob(f".{target.name}.*"):
+            left.unlink(missing_ok=True)  # by a process that was killed while it held the lock
+        with atomic_path(target) as temporary:
+            make(temporary)
+            write_text(seal, sha256_file(temporary))
+
+
+def _is_whole(target: Path, seal: Path) -> bool:
     try:
-        return _seal_of(target).read_bytes() == sha256_file(target).encode()
+        return seal.read_bytes() == sha256_file(target).encode()
     except OSError:
         return False
 
 
-def seal(made: Path, target: Path) -> None:
-    """Keeps the hash of `made`, which is about to become `target`, beside it."""
-    write_text(_seal_of(target), sha256_file(made))
-
-
-def _seal_of(target: Path) -> Path:
-    return target.with_name(f"{target.name}.sha256")
-
-
 def build(command: list[str], target: Path, *, name: str, otherwise: str) -> None:
-    """Run `command` with `-o` a temporary path that becomes `target`, unless another process was first.
-
-    A target that is there but not whole is made again.
+    """Run `command` with `-o` a temporary path that becomes `target`, unless that is there (see `keep`).
 
     Raises `InputError` when the compiler fails or the folder cannot be written; `name` says what is
     compiled, `otherwise` ends the sentence.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
-            if is_whole(target):
-                return
-            for left in target.parent.glob(f".{target.name}.*"):
-                left.unlink(missing_ok=True)  # by a process that was killed while it held the lock
-            with atomic_path(target) as temporary:
-                run_compiler([*command, "-o", str(temporary)], otherwise)
-                seal(temporary, target)
+        keep(target, lambda temporary: run_compiler([*command, "-o", str(temporary)], otherwise))
     except OSError as error:
         raise InputError(
             f"The compiled {name} cannot be kept in {target.parent} ({error.strerror}): name another folder "
@@ -186,9 +183,8 @@ def _library(sources: Sources, compiler: str, march: str, folder: str) -> ctypes
     version = version_of(command, sources.otherwise)
     key = digest((version, " ".join(command), " ".join(options)), sources.files)
     target = Path(folder) / f"{sources.name}-{key}.so"
-    if not is_whole(target):
-        made = [*command, *options, str(sources.main)]
-        build(made, target, name=sources.name, otherwise=sources.otherwise)
+    made = [*command, *options, str(sources.main)]
+    build(made, target, name=sources.name, otherwise=sources.otherwise)
     try:
         return ctypes.CDLL(str(target))
     except OSError as error:

@@ -9,11 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from tinyalign.common.compiling import CACHE_VARIABLE, cache_folder, is_whole, seal
+from tinyalign.common.compiling import CACHE_VARIABLE, cache_folder, keep
 from tinyalign.common.errors import InputError
-from tinyalign.common.files import atomic_path
 
 SOURCES = Path(__file__).resolve().parent / "csrc"
 # Tensor cores multiply int8 by mma.m16n8k32 from here on.
@@ -78,16 +75,8 @@ def compiled(macros: Mapping[str, int], architecture: int) -> bytes:
     options = _options(macros, architecture)
     target = cache_folder() / f"decode-{_key(options)}.cubin"
     try:
-        if is_whole(target):
-            return target.read_bytes()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{target}.lock"):
-            if not is_whole(target):
-                code = _compile(options)
-                with atomic_path(target) as temporary:
-                    temporary.write_bytes(code)
-                    seal(temporary, target)
-            return target.read_bytes()
+        keep(target, lambda temporary: temporary.write_bytes(_compile(options)))
+        return target.read_bytes()
     except OSError as error:
         raise InputError(
             f"The compiled kernel cannot be kept in {target.parent} ({error.strerror}): name another folder "
