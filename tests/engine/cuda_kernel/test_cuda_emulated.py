@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from transformers import AttentionInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.models.llama.modeling_llama import eager_attention_forward
 
 import tinyalign
+from tests.engine.architectures import Case, llamas
 from tests.engine.cuda_kernel.emulated_machine import EmulatedKernel, EmulatedMachine, library
 from tests.models.tiny import story_model, token_ids
 from tinyalign.common.errors import CheckpointError, InputError
@@ -91,6 +94,19 @@ def test_stories_equal_the_torch_backends(kind: str) -> None:
     assert [story.index for story in found] == list(range(40))
     assert {story.stopped for story in found} == {"length"}
     assert len({story.tokens for story in found}) > 35
+
+
+@given(llamas(), st.sampled_from([PLAIN, Sampling(0), Sampling(0.7, top_k=3), Sampling(top_p=0.5)]))
+# A shape is a compilation. Always the same ones, so that a machine compiles them once.
+@settings(max_examples=5, deadline=None, derandomize=True)
+def test_models_of_any_shape_tell_the_stories_of_the_torch_backend(case: Case, draw: Sampling) -> None:
+    model = case.model()
+    found = list(emulated(model, case.prompts, draw, each=3))
+    expected = on_torch(model, case.prompts, draw, n=3)
+    parted = sum(a != b for a, b in zip(found, expected, strict=True))
+    assert parted <= (0 if case.bits == 32 else len(found) // 4), case.fields
+    machine = EmulatedMachine(order=4)
+    assert list(emulated(model, case.prompts, draw, each=3, batch_size=2, machine=machine)) == found
 
 
 @pytest.mark.parametrize("kind", KINDS)
