@@ -9,6 +9,8 @@ import torch
 from hypothesis import strategies as st
 from transformers import GPTNeoConfig, GPTNeoForCausalLM, LlamaConfig, LlamaForCausalLM
 
+from tinyalign.engine import Story
+from tinyalign.engine.encoding import Ids
 from tinyalign.models import StoryModel, ternarize
 from tinyalign.models.story_model import make_story_model
 
@@ -28,19 +30,31 @@ class Case:
 
     def model(self) -> StoryModel:
         """The model, with random weights; biases too, which are all 0 at the start of training."""
-        if "num_key_value_heads" in self.fields:
-            kind, config = LlamaForCausalLM, LlamaConfig(**self.fields)
-        else:
-            kind, config = GPTNeoForCausalLM, GPTNeoConfig(**self.fields)
+        llama = "num_key_value_heads" in self.fields
+        kind: Any = LlamaForCausalLM if llama else GPTNeoForCausalLM
+        config = (LlamaConfig if llama else GPTNeoConfig)(**self.fields)
         config._attn_implementation = "eager"
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            network: Any = kind(config).eval()  # pyright: ignore
+            network = kind(config).eval()
             for name, parameter in network.named_parameters():
                 if name.endswith("bias"):
                     torch.nn.init.normal_(parameter, std=0.3)
         model = make_story_model(network, None, source="a random test model", name="random")
         return model if self.bits == 32 else ternarize(model, self.bits)
+
+    def texts(self) -> list[Ids]:
+        """Each prompt and back again, as far as the context reaches."""
+        longest = self.fields["max_position_embeddings"]
+        return [tuple((ids + ids[::-1])[:longest]) for ids in self.prompts]
+
+    def check_same(self, found: list[Story], others: list[Story]) -> None:
+        """Fails where more stories of two backends part than edges explain: of draws, or of int8 codes.
+
+        Greedy stories of one prompt are the same one and count once.
+        """
+        parted = {(a.tokens, b.tokens) for a, b in zip(found, others, strict=True) if a != b}
+        assert len(parted) <= (1 if self.bits == 32 else max(1, len(found) // 4)), self.fields
 
 
 @st.composite
