@@ -21,7 +21,7 @@ _SPREADS = st.sampled_from([0.1, 0.2, 0.3])
 
 @dataclass(frozen=True)
 class Case:
-    """A model to be made of `fields`, its configuration's, and prompts for it, some of which begin alike."""
+    """A model to be made of its configuration's `fields`, and four prompts or more; some begin alike."""
 
     fields: dict[str, Any]
     bits: float
@@ -49,12 +49,10 @@ class Case:
         return [tuple((ids + ids[::-1])[:longest]) for ids in self.prompts]
 
     def check_same(self, found: list[Story], others: list[Story]) -> None:
-        """Fails where more stories of two backends part than edges explain: of draws, or of int8 codes.
-
-        Greedy stories of one prompt are the same one and count once.
-        """
-        parted = {(a.tokens, b.tokens) for a, b in zip(found, others, strict=True) if a != b}
-        assert len(parted) <= (1 if self.bits == 32 else max(1, len(found) // 4)), self.fields
+        """Fails where more stories of two backends part than edges explain: of draws, or of int8 codes."""
+        assert len(found) >= 4
+        parted = sum(a != b for a, b in zip(found, others, strict=True))
+        assert parted <= (1 if self.bits == 32 else len(found) // 4), self.fields
 
 
 @st.composite
@@ -110,7 +108,7 @@ def _case(draw: st.DrawFn, context: int, fields: dict[str, Any]) -> Case:
     tokens = st.integers(0, vocabulary - 1)
     shared = draw(st.lists(tokens, min_size=1, max_size=context - 1))
     prompts = []
-    for _ in range(draw(st.integers(1, 6))):
+    for _ in range(draw(st.integers(4, 6))):
         own = draw(st.lists(tokens, min_size=1, max_size=6))
         prompts.append((shared[: draw(st.integers(0, len(shared)))] + own)[: context - 1])
     ends = {"bos_token_id": None, "eos_token_id": None}

@@ -98,10 +98,13 @@ def test_stories_equal_the_torch_backends(kind: str) -> None:
 @settings(max_examples=5, deadline=None, derandomize=True)
 def test_models_of_any_shape_tell_the_stories_of_the_torch_backend(case: Case, draw: Sampling) -> None:
     model = case.model()
-    found = list(emulated(model, case.prompts, draw, each=3, limit=7))
-    case.check_same(found, on_torch(model, case.prompts, draw, n=3, max_new_tokens=7))
+    # Greedy stories of one prompt would all part together.
+    each = 1 if draw.temperature == 0 else 3
+    found = list(emulated(model, case.prompts, draw, each=each, limit=7))
+    case.check_same(found, on_torch(model, case.prompts, draw, n=each, max_new_tokens=7))
     machine = EmulatedMachine(order=4)
-    assert list(emulated(model, case.prompts, draw, each=3, limit=7, batch_size=2, machine=machine)) == found
+    again = emulated(model, case.prompts, draw, each=each, limit=7, batch_size=2, machine=machine)
+    assert list(again) == found
 
 
 @pytest.mark.parametrize("kind", KINDS)
